@@ -1,0 +1,5 @@
+"""`python -m segduet` is the `segduet` command."""
+
+from segduet.cli.main import main
+
+main()

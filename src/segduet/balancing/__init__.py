@@ -1,0 +1,1 @@
+"""From named loss terms to the one scalar that is minimised."""

@@ -1,0 +1,1 @@
+"""Command line: arguments in, one workflow call, exit code out."""

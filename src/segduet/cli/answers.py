@@ -1,0 +1,189 @@
+"""`predict`, `evaluate`, `report`, `package`: from images to answers a person can judge."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segduet.cli.display import duration, print_result, progress
+from segduet.cli.options import (
+    DataRootOption,
+    JsonOption,
+    WorkersOption,
+    data_root,
+    num_workers,
+)
+
+FAILED_CASES = 2
+
+
+class AggregationRule(StrEnum):
+    """Rules by which windows answer for their case."""
+
+    EVIDENCE = "evidence"
+    MEAN = "mean"
+
+
+class PackageKind(StrEnum):
+    """Archives that can be written or checked."""
+
+    QUIZ = "quiz"
+    CHECK = "check"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this group's commands."""
+    app.command()(predict)
+    app.command()(evaluate)
+    app.command()(report)
+    app.command()(package)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model folder, ours or stock nnU-Net's.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Folder of images, or image files.", metavar="INPUT...")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the answers.")],
+    folds: Annotated[
+        str | None, typer.Option(help="Folds to average, comma separated; default: all.")
+    ] = None,
+    no_tta: Annotated[bool, typer.Option("--no-tta", help="Do not mirror.")] = False,
+    step: Annotated[float, typer.Option(help="Window distance as a share of the patch.")] = 0.5,
+    aggregation: Annotated[
+        AggregationRule, typer.Option(help="How windows answer for their case.")
+    ] = AggregationRule.EVIDENCE,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    as_json: JsonOption = False,
+) -> None:
+    """Segment and classify every case of a folder."""
+    from segduet.inference.aggregation import Aggregation
+    from segduet.workflows.prediction import PredictRequest
+    from segduet.workflows.prediction import predict as run
+
+    request = PredictRequest(
+        model=model,
+        inputs=inputs,
+        out=out,
+        folds=[f.strip() for f in folds.split(",")] if folds else None,
+        mirrored=not no_tta,
+        step=step,
+        aggregation=Aggregation(aggregation.value),
+        device=device,
+        precision=precision,
+    )
+    with progress(quiet=as_json) as show:
+        manifest = run(request, lambda done, total, case: show(f"predict: {case}", done / total))
+    outcome = manifest.outcome
+    lines = [f"{outcome['cases']} cases in {duration(manifest.seconds)}, answers in {out}"]
+    lines += [f"failed: {case}: {message}" for case, message in outcome["failed"].items()]
+    print_result(outcome, lines, as_json=as_json)
+    if outcome["failed"]:
+        raise typer.Exit(FAILED_CASES)
+
+
+def evaluate(
+    reference: Annotated[str, typer.Option(help="Dataset, or a folder of references.")],
+    predictions: Annotated[Path, typer.Option(help="Folder that `predict` wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores.")],
+    split: Annotated[str | None, typer.Option(help="Score this split only.")] = None,
+    fold: Annotated[
+        str | None, typer.Option("--fold", "-f", help="Score this fold's validation cases only.")
+    ] = None,
+    targets: Annotated[str | None, typer.Option(help="Track name or targets file.")] = None,
+    selected_from: Annotated[
+        int, typer.Option(min=1, help="Candidates the model was chosen from on these cases.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals' resampling.")] = 0,
+    root: DataRootOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score predictions on full cases: DSC per region, macro-F1, intervals, baselines, targets."""
+    from segduet.core.cases import parse_split
+    from segduet.workflows.evaluation import EvaluateRequest
+    from segduet.workflows.evaluation import evaluate as run
+
+    request = EvaluateRequest(
+        reference=reference,
+        predictions=predictions,
+        out=out,
+        split=parse_split(split, where="--split") if split else None,
+        fold=fold,
+        targets=targets,
+        seed=seed,
+        selected_from=selected_from,
+        workers=num_workers(workers),
+    )
+    summary = run(data_root(root), request).outcome
+    print_result(summary, summary_lines(summary), as_json=as_json)
+
+
+def summary_lines(summary: Any) -> list[str]:
+    """The main figures of a `summary.json`, one line each.
+
+    Args:
+        summary: its content.
+    """
+    lines = [f"{summary['n_cases']} cases"]
+    for region, metrics in summary["segmentation"].items():
+        lines.append(f"  DSC {region}: {_figure(metrics['dsc'], 'mean')}")
+    for task, metrics in summary["classification"].items():
+        lines.append(f"  macro-F1 {task}: {_figure(metrics['macro_f1'], 'value')}")
+    for name, baseline in summary["baselines"].items():
+        for task, metrics in baseline["classification"].items():
+            lines.append(f"    {name} baseline {task}: {_figure(metrics['macro_f1'], 'value')}")
+    for row in summary["targets"]:
+        value = "" if row["value"] is None else f" ({row['value']:.3f} for {row['threshold']:g})"
+        lines.append(f"  target {row['name']}: {row['status']}{value}")
+    return lines
+
+
+def _figure(figure: Any, key: str) -> str:
+    if figure[key] is None:
+        return f"not measured: {figure['reason']}"
+    interval = figure["ci95"]
+    limits = f" (95 % interval {interval[0]:.3f}-{interval[1]:.3f}" if interval else " ("
+    return f"{figure[key]:.3f}{limits}, n = {figure['n']})"
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folder and/or evaluation folder.", metavar="RUN...")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    root: DataRootOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one self-contained HTML page, and the training summary as text."""
+    from segduet.workflows.reporting import report as run
+
+    outcome = run(data_root(root), runs, out).outcome
+    print_result(outcome, [f"written: {path}" for path in outcome["written"]], as_json=as_json)
+
+
+def package(
+    kind: Annotated[PackageKind, typer.Argument(help="quiz: write; check: examine an archive.")],
+    source: Annotated[Path, typer.Argument(help="Predictions, or the archive to check.")],
+    images: Annotated[Path, typer.Option(help="Folder of the test images.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Archive to write [quiz only].")
+    ] = None,
+    task: Annotated[str, typer.Option(help="Task whose answer is submitted.")] = "subtype",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the quiz submission, or name every fault of one."""
+    from segduet.workflows.packaging import check_quiz_package, write_quiz_package
+
+    if kind is PackageKind.QUIZ:
+        outcome = write_quiz_package(source, images, out or Path("results.zip"), task)
+        lines = [f"{outcome['cases']} cases in {outcome['archive']}"]
+        print_result(outcome, lines, as_json=as_json)
+        return
+    outcome = check_quiz_package(source, images)
+    lines = [f"{f['where']}: {f['kind']}: {f['message']}" for f in outcome["faults"]]
+    print_result(outcome, lines or ["no faults"], as_json=as_json)
+    if lines:
+        raise typer.Exit(3)

@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segduet.core.folders import DataRoot
+
+DataRootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        help="Folder with nnUNet_raw, nnUNet_preprocessed and nnUNet_results. "
+        "[default: nnU-Net's environment variables, else ./segduet-data]",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=0, help="Processes to use.", show_default="one per core"),
+]
+PlansOption = Annotated[
+    str | None, typer.Option("--plans", help="Plans name, where a dataset has several.")
+]
+DatasetArgument = Annotated[
+    str, typer.Argument(help="Dataset: full name, number or short name.", metavar="DATASET")
+]
+
+
+def data_root(option: Path | None) -> DataRoot:
+    """The three folders an option or the environment names."""
+    return DataRoot.resolve(option, os.environ)
+
+
+def num_workers(option: int | None) -> int:
+    """The option, or the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if option is None else option

@@ -1,0 +1,1 @@
+"""The nouns every stage speaks in: geometry, cases, labels, plans, predictions, scores."""

@@ -1,0 +1,124 @@
+"""What the numbers in a label map mean, as plain labels (softmax) or nested regions (sigmoid)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from segduet.core.errors import DataError
+
+BACKGROUND = "background"
+IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelScheme:
+    """Names and values of a label map, as nnU-Net's dataset.json declares them.
+
+    Attributes:
+        labels: name -> values that belong to it, in declaration order, `background` first.
+        regions_class_order: for regions, the value written where region i is predicted (later
+            regions overwrite earlier ones); empty for plain labels.
+
+    Source: nnU-Net documentation, region_based_training.md. Order of `labels` is semantic.
+    """
+
+    labels: tuple[tuple[str, tuple[int, ...]], ...]
+    regions_class_order: tuple[int, ...] = ()
+
+    @classmethod
+    def from_dataset_json(
+        cls, labels: Mapping[str, int | list[int]], order: list[int] | None, *, where: str
+    ) -> Self:
+        """Reads the `labels` and `regions_class_order` entries of a dataset.json.
+
+        Raises:
+            DataError: no background 0, values that are not consecutive, an order of another length
+                than the regions, or regions without an order.
+        """
+        entries = tuple(
+            (name, (int(v),) if isinstance(v, int) else tuple(int(i) for i in v))
+            for name, v in labels.items()
+        )
+        scheme = cls(labels=entries, regions_class_order=tuple(order or ()))
+        scheme._check(where)
+        return scheme
+
+    def _check(self, where: str) -> None:
+        values = sorted({v for _, members in self.labels for v in members})
+        if dict(self.labels).get(BACKGROUND) != (0,):
+            raise DataError(
+                where,
+                found=f"labels {dict(self.labels)}",
+                expected="'background' with value 0",
+                remedy="Add it to dataset.json.",
+            )
+        if values != list(range(len(values))):
+            raise DataError(
+                where,
+                found=f"label values {values}",
+                expected="consecutive integers from 0",
+                remedy="Renumber the labels in the masks and in dataset.json.",
+            )
+        if self.has_regions and len(self.regions_class_order) != len(self.foreground):
+            raise DataError(
+                where,
+                found=f"regions_class_order {self.regions_class_order or 'missing'}",
+                expected=f"one value for each of {list(self.foreground)}",
+                remedy="Add it to dataset.json, big regions first.",
+            )
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether any label is made of several values, so that the network ends in sigmoids."""
+        return any(len(members) > 1 for _, members in self.labels)
+
+    @property
+    def ignore_value(self) -> int | None:
+        """The value of voxels nobody annotated, if the dataset declares one."""
+        members = dict(self.labels).get(IGNORE)
+        return members[0] if members else None
+
+    @property
+    def foreground(self) -> dict[str, tuple[int, ...]]:
+        """Names and member values of everything that is neither background nor ignore."""
+        return {name: m for name, m in self.labels if name not in (BACKGROUND, IGNORE)}
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Every value a label map may hold, ignore included, ascending."""
+        return tuple(sorted({v for _, members in self.labels for v in members}))
+
+    @property
+    def num_segmentation_heads(self) -> int:
+        """Channels of the network: regions without background, or plain labels with it."""
+        return len(self.foreground) + (0 if self.has_regions else 1)
+
+    def encode(self, label_map: np.ndarray) -> np.ndarray:
+        """Label map (any shape) of integers -> (heads, *shape) bool; ignored voxels are False."""
+        groups = list(self.foreground.values())
+        if not self.has_regions:
+            groups = [(0,), *groups]
+        return np.stack([np.isin(label_map, members) for members in groups])
+
+    def decode(self, logits: np.ndarray) -> np.ndarray:
+        """Logits (heads, *shape) -> label map (*shape) uint8.
+
+        Regions: a voxel belongs to region i where its logit is > 0 (sigmoid > 0.5). Plain labels:
+        the largest logit wins, the lower label on a tie.
+        """
+        if not self.has_regions:
+            winners = np.argmax(logits, axis=0)
+            plain = [0, *(members[0] for members in self.foreground.values())]
+            values: np.ndarray = np.asarray(plain, dtype=np.uint8)[winners]
+            return values
+        label_map = np.zeros(logits.shape[1:], dtype=np.uint8)
+        for channel, value in zip(logits, self.regions_class_order, strict=True):
+            label_map[channel > 0] = value
+        return label_map
+
+    def mask(self, label_map: np.ndarray, name: str) -> np.ndarray:
+        """Where the label map belongs to the foreground label or region: bool, same shape."""
+        inside: np.ndarray = np.isin(label_map, self.foreground[name])
+        return inside

@@ -1,0 +1,69 @@
+"""Checks a raw dataset as a whole, without stopping at the first problem."""
+
+from collections.abc import Iterator, Sequence
+
+from segduet.core.cases import CaseRecord
+from segduet.core.description import DatasetDescription
+from segduet.core.folders import DatasetFolders
+from segduet.dataset.case_check import check_case
+from segduet.dataset.findings import Finding, FindingKind, error_about
+from segduet.dataset.listing import CASES_FILE, DESCRIPTION_FILE, RawFiles, list_raw_files
+from segduet.dataset.parallel import map_threaded
+from segduet.dataset.table_check import check_table
+
+
+def check_dataset(folders: DatasetFolders, workers: int) -> tuple[Finding, ...]:
+    """Everything wrong with a dataset's files, images, masks, labels and table.
+
+    Near-duplicate images are not looked for here.
+
+    Args:
+        folders: the dataset; `raw` must hold a dataset.json.
+        workers: cases read at the same time.
+
+    Returns:
+        Findings on files, then on each case, then on the table; empty where all is well.
+
+    Raises:
+        DataError: dataset.json is missing or unusable, so that nothing can be checked.
+    """
+    description = DatasetDescription.read(folders.raw / DESCRIPTION_FILE)
+    files = list_raw_files(folders, description.file_ending)
+    records, findings = check_table(folders.raw / CASES_FILE, description.tasks)
+    cases = sorted({*files.images, *files.masks})
+    per_case = map_threaded(
+        lambda case: check_case(case, files, description), cases, workers=workers
+    )
+    return (
+        *_file_findings(files, description),
+        *_row_findings(cases, records),
+        *(finding for found in per_case for finding in found),
+        *findings,
+    )
+
+
+def _file_findings(files: RawFiles, description: DatasetDescription) -> Iterator[Finding]:
+    ending = description.file_ending
+    for path in files.strays:
+        place = f"{path.parent.name}/{path.name}"
+        message = f"{place} is no image <case>_0000{ending} and no mask <case>{ending}."
+        yield error_about(FindingKind.FILES, "", message, "Rename or remove it.")
+    for case in files.repeated:
+        message = "The case is in the training and in the test folder."
+        yield error_about(FindingKind.FILES, case, message, "Remove one of the two.")
+    declared, found = description.num_training, len(files.images.keys() - files.test_cases)
+    if found != declared:
+        message = f"dataset.json says numTraining {declared}, imagesTr has {found} cases."
+        remedy = "Correct numTraining, or restore the missing images."
+        yield error_about(FindingKind.FILES, "", message, remedy)
+
+
+def _row_findings(cases: Sequence[str], records: Sequence[CaseRecord]) -> Iterator[Finding]:
+    in_table = {record.case for record in records}
+    for case in sorted(set(cases) - in_table):
+        message = f"There are files of this case, but no row in {CASES_FILE}."
+        remedy = "Add the row (leave the class empty where it is unknown) or remove the files."
+        yield error_about(FindingKind.FILES, case, message, remedy)
+    for case in sorted(in_table - set(cases)):
+        message = f"{CASES_FILE} has a row for this case, but there are no files."
+        yield error_about(FindingKind.FILES, case, message, "Add the files or remove the row.")

@@ -1,0 +1,1 @@
+"""One file per layout a user's data may come in; `registry` names them."""

@@ -1,0 +1,1 @@
+"""Predictions beside references: scores per case, cohort figures with intervals, targets."""

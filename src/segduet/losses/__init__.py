@@ -1,0 +1,1 @@
+"""Named loss terms: plain tensors in, one scalar out."""

@@ -1,0 +1,93 @@
+"""Numbers that follow from how often each class was answered for each class.
+
+N cases, K classes. Leading axes (...) are resamples: a matrix per row of `weights` lets a bootstrap
+compute thousands of values in one call.
+"""
+
+import numpy as np
+
+
+def confusion_matrix(
+    reference: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    num_classes: int,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Counts of (true class, answered class): (..., K, K) float64, rows are the reference.
+
+    Args:
+        reference: (N,) integer class indices in [0, K).
+        predicted: (N,) integer class indices in [0, K).
+        num_classes: K, also where a class does not occur.
+        weights: (..., N) how often each case counts; None counts each once.
+    """
+    counted = np.ones(len(reference)) if weights is None else np.asarray(weights, dtype=np.float64)
+    cell = np.asarray(reference) * num_classes + np.asarray(predicted)
+    cells = np.eye(num_classes * num_classes)[cell]
+    shape = (*counted.shape[:-1], num_classes, num_classes)
+    return np.asarray(counted @ cells, dtype=np.float64).reshape(shape)
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Share of cases answered correctly: (...) float64 in [0, 1]; NaN without cases.
+
+    Args:
+        confusion: (..., K, K) counts, rows are the reference.
+    """
+    return ratio(_diagonal(confusion).sum(-1), confusion.sum((-2, -1)))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Mean recall over the classes that occur in the reference: (...) float64 in [0, 1].
+
+    A class absent from the reference is left out (as in scikit-learn); NaN without cases.
+
+    Args:
+        confusion: (..., K, K) counts, rows are the reference.
+    """
+    of_class = confusion.sum(-1)
+    recall = ratio(_diagonal(confusion), of_class)
+    occurs = of_class > 0
+    return ratio(np.where(occurs, recall, 0.0).sum(-1), occurs.sum(-1).astype(np.float64))
+
+
+def per_class_f1(confusion: np.ndarray) -> np.ndarray:
+    """F1 of each class, 2 TP / (2 TP + FP + FN): (..., K) float64 in [0, 1].
+
+    A class that is neither true nor answered scores 0 (scikit-learn's `zero_division=0`), so a
+    test set without it cannot raise the macro average.
+
+    Args:
+        confusion: (..., K, K) counts, rows are the reference.
+    """
+    involved = confusion.sum(-1) + confusion.sum(-2)
+    scores: np.ndarray = np.nan_to_num(ratio(2 * _diagonal(confusion), involved), nan=0.0)
+    return scores
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Unweighted mean of F1 over all K classes, absent ones included: (...) float64 in [0, 1].
+
+    Equals scikit-learn's `f1_score(average="macro", labels=range(K), zero_division=0)`. NaN without
+    cases.
+
+    Args:
+        confusion: (..., K, K) counts, rows are the reference.
+    """
+    means: np.ndarray = per_class_f1(confusion).mean(-1)
+    return np.where(confusion.sum((-2, -1)) > 0, means, np.nan)
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Elementwise quotient, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(
+        np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    )
+    undefined = np.full(numerator.shape, np.nan)
+    quotient: np.ndarray = np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+    return quotient
+
+
+def _diagonal(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)

@@ -1,0 +1,1 @@
+"""Networks that segment and classify in one pass: tensors in, `TaskOutputs` out."""

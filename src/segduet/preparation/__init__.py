@@ -1,0 +1,1 @@
+"""From a volume and a plan to what the network sees, and back; numpy and scipy only."""

@@ -1,0 +1,1 @@
+"""Scores and run records, made readable: one HTML page, plain text, the submission archive."""

@@ -1,0 +1,1 @@
+"""Prepared cases in, checkpoint out: samples, augmentation, objective, steps, resume."""

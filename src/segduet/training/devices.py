@@ -1,0 +1,81 @@
+"""Which device and arithmetic a training uses; a choice is made once, stated and recorded."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from segduet.core.errors import RequestError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """Device and precision of a training.
+
+    Attributes:
+        device: where tensors live.
+        precision: fp32, or the type autocast uses for convolutions and matrix products.
+    """
+
+    device: torch.device
+    precision: Literal["fp32", "bf16", "fp16"]
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Context for forward passes (F48); does nothing for fp32."""
+        enabled = self.precision != "fp32"
+        return torch.autocast(self.device.type, dtype=_DTYPES[self.precision], enabled=enabled)
+
+    def gradient_scaler(self) -> torch.amp.GradScaler:
+        """Loss scaler; acts for fp16 only, whose gradients would otherwise underflow."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+
+def choose_compute(device: str, precision: str) -> Compute:
+    """Resolves `auto`: CUDA where there is one; bf16 where the processor computes in it.
+
+    Raises:
+        RequestError: a device that is not there, or fp16 on a CPU (it has no fp16 arithmetic).
+    """
+    chosen = _device(device)
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(chosen) else "fp32"
+    if precision == "fp16" and chosen.type == "cpu":
+        raise RequestError(
+            "--precision fp16",
+            found="a CPU",
+            expected="bf16 or fp32 on a CPU",
+            remedy="Use --precision auto.",
+        )
+    return Compute(device=chosen, precision=precision)  # type: ignore[arg-type]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise _no_device(name, "a name torch does not know") from error
+    if device.type not in ("cpu", "cuda") or (
+        device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise _no_device(name, f"{torch.cuda.device_count()} CUDA devices on this machine")
+    return device
+
+
+def _no_device(name: str, found: str) -> RequestError:
+    return RequestError(
+        f"--device {name}",
+        found=found,
+        expected="auto, cpu, cuda or cuda:N",
+        remedy="Choose a device this machine has.",
+    )
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,61 @@
+"""`segduet check`: everything wrong with a dataset, at once."""
+
+import time
+
+from segduet.core.errors import SegduetError
+from segduet.core.files import write_json
+from segduet.core.folders import DataRoot, DatasetFolders
+from segduet.core.manifest import RunManifest, utc
+from segduet.dataset.check import check_dataset
+from segduet.dataset.summary import DatasetSummary, summarize_dataset
+
+REPORT_FILE = "dataset-report.json"
+
+
+def check(root: DataRoot, dataset: str, *, workers: int = 1) -> RunManifest:
+    """Looks at every file of a raw dataset; writes `dataset-report.json` where all can be read.
+
+    Returns:
+        The manifest; its outcome holds `findings` and, in `lines`, the dataset in a few words.
+
+    Raises:
+        RequestError: no such dataset.
+        DataError: dataset.json cannot be read.
+    """
+    started = time.time()
+    folders = root.dataset(dataset)
+    findings = check_dataset(folders, max(1, workers))
+    summary = _summary(folders, max(1, workers))
+    if summary is not None:
+        write_json(folders.raw / REPORT_FILE, summary.to_json())
+    errors = sum(f.severity == "error" for f in findings)
+    return RunManifest(
+        command="check",
+        arguments={"dataset": folders.name},
+        outcome={
+            "findings": [f.to_json() for f in findings],
+            "lines": [
+                f"{folders.name}: {errors} errors, {len(findings) - errors} warnings",
+                *(_lines(summary) if summary else ()),
+            ],
+            "report": summary.to_json() if summary else None,
+        },
+        started=utc(started),
+        seconds=time.time() - started,
+    )
+
+
+def _summary(folders: DatasetFolders, workers: int) -> DatasetSummary | None:
+    """The dataset in numbers; None where damaged files forbid it, which the findings tell."""
+    try:
+        return summarize_dataset(folders, workers=workers)
+    except SegduetError:
+        return None
+
+
+def _lines(summary: DatasetSummary) -> list[str]:
+    lines = [f"  {summary.num_images} images, {summary.num_masks} masks"]
+    for task, classes in summary.cases_per_class.items():
+        counts = {name: sum(splits.values()) for name, splits in classes.items() if splits}
+        lines.append(f"  {task}: {counts}")
+    return lines

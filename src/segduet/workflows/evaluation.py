@@ -1,0 +1,207 @@
+"""`segduet evaluate`: predictions beside references, with intervals, baselines and targets."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segduet.core.cases import CaseTable, Split
+from segduet.core.errors import DataError, RequestError
+from segduet.core.files import write_json
+from segduet.core.folders import DataRoot
+from segduet.core.labels import LabelScheme
+from segduet.core.manifest import RunManifest, utc
+from segduet.core.scores import CaseScores
+from segduet.core.tasks import TaskSpec
+from segduet.evaluation.baselines import Baseline, majority_class, mask_volume
+from segduet.evaluation.cohort import summarize
+from segduet.evaluation.evaluate import References, evaluate_folder
+from segduet.evaluation.scores_file import write_scores
+from segduet.evaluation.targets import read_targets
+from segduet.inference.answers_file import read_answers
+from segduet.io.images import read_label_map
+from segduet.metrics.volume import volume_ml
+from segduet.workflows.planned_dataset import PlannedDataset
+from segduet.workflows.reference_dataset import ReferenceDataset
+
+SUMMARY_FILE = "summary.json"
+SCORES_FILE = "scores.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRequest:
+    """What to compare.
+
+    Attributes:
+        reference: a dataset (name or number), or a folder with dataset.json, cases.csv and masks.
+        predictions: folder with masks and predictions.csv, as `predict` writes it.
+        split: score the cases of this split.
+        fold: score the validation cases of this fold of a planned dataset. Without split and
+            fold, every case something is known about is scored.
+        targets: a track's name or a targets file; None judges nothing.
+        seed: of the resampling behind the intervals.
+        selected_from: candidates the model was chosen from on these very cases.
+    """
+
+    reference: str
+    predictions: Path
+    out: Path
+    split: Split | None = None
+    fold: str | None = None
+    targets: str | None = None
+    seed: int = 0
+    selected_from: int = 1
+    workers: int = 1
+
+
+def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
+    """Scores every case; writes scores.csv, summary.json and the manifest.
+
+    Returns:
+        The manifest; its outcome is the content of summary.json.
+
+    Raises:
+        DataError: a prediction is missing, extra, failed or on another grid, or a damaged file.
+        RequestError: no such dataset.
+    """
+    started = time.time()
+    dataset = ReferenceDataset.open(root, request.reference)
+    answers = _answers(request.predictions / "predictions.csv", dataset.description.tasks)
+    references = dataset.references(with_tasks=answers is not None)
+    scores = evaluate_folder(
+        references,
+        request.predictions,
+        answers=answers or {},
+        cases=_chosen_cases(root, request, references.table),
+        workers=request.workers,
+    )
+    summary = summarize(
+        scores,
+        references.labels,
+        references.tasks,
+        seed=request.seed,
+        selected_from=request.selected_from,
+        baselines=_baselines(references, scores, workers=request.workers),
+        targets=read_targets(request.targets) if request.targets else (),
+    ).to_json()
+    manifest = RunManifest(
+        command="evaluate",
+        arguments={
+            "reference": request.reference,
+            "predictions": str(request.predictions),
+            "split": request.split,
+            "fold": request.fold,
+        },
+        outcome=summary,
+        started=utc(started),
+        seconds=time.time() - started,
+    )
+    write_scores(request.out / SCORES_FILE, scores, references.tasks)
+    write_json(request.out / SUMMARY_FILE, summary)
+    manifest.write(request.out)
+    return manifest
+
+
+def _chosen_cases(
+    root: DataRoot, request: EvaluateRequest, table: CaseTable
+) -> tuple[str, ...] | None:
+    if request.split and request.fold:
+        raise RequestError(
+            "segduet evaluate",
+            found="both --split and --fold",
+            expected="one of them, or neither",
+            remedy="Choose one.",
+        )
+    if request.fold:
+        return PlannedDataset.open(root, request.reference).fold(request.fold).val
+    return table.of_split(request.split) if request.split else None
+
+
+def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.ndarray]] | None:
+    """Class probabilities by case and task; None where the predictions have no such file."""
+    if not source.is_file():
+        return None
+    rows = read_answers(source, tasks)
+    failed = [row for row in rows if row.status == "failed"]
+    if failed:
+        raise DataError(
+            str(source),
+            found=f"{len(failed)} failed cases, first {failed[0].case!r}: {failed[0].message}",
+            expected="an answer for every case",
+            remedy="Mend the case and predict again; failed cases are not left out of a mean.",
+        )
+    return {r.case: {t: np.asarray(p) for t, p in r.probabilities.items()} for r in rows}
+
+
+def _baselines(
+    references: References, scores: Sequence[CaseScores], *, workers: int
+) -> list[Baseline]:
+    """Majority class and mask volume, fitted on the training cases that are not scored here."""
+    scored = {s.case for s in scores}
+    found: list[Baseline] = []
+    for task in references.tasks:
+        fitted = [
+            r.case
+            for r in references.table
+            if r.split in ("train", "") and r.case not in scored and task.name in r.labels
+        ]
+        classes = np.array([_class_index(references.table, case, task) for case in fitted])
+        if len(set(classes.tolist())) < 2 or not all(s.volumes_ml for s in scores):
+            continue
+        found += _task_baselines(references, task, fitted, classes, scores, workers=workers)
+    return found
+
+
+def _task_baselines(
+    references: References,
+    task: TaskSpec,
+    fitted: Sequence[str],
+    classes: np.ndarray,
+    scores: Sequence[CaseScores],
+    *,
+    workers: int,
+) -> list[Baseline]:
+    num_classes = len(task.classes)
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        train = np.array(list(pool.map(lambda c: _reference_volumes(references, c), fitted)))
+    regions = list(references.labels.foreground)
+    test = np.array([[s.volumes_ml[r][1] for r in regions] for s in scores])
+    majority = majority_class(classes, num_classes=num_classes, num_cases=len(scores))
+    volume = mask_volume(train, classes, test, num_classes=num_classes)
+    fitted_on = f"fitted on {len(fitted)} training cases"
+    return [
+        Baseline(
+            name=name,
+            description=f"{text}, {fitted_on}",
+            task=task.name,
+            probabilities={s.case: p for s, p in zip(scores, probabilities, strict=True)},
+        )
+        for name, text, probabilities in (
+            ("majority_class", "Always the most frequent class", majority),
+            ("mask_volume", "Logistic regression on region volumes (predicted masks)", volume),
+        )
+    ]
+
+
+def _class_index(table: CaseTable, case: str, task: TaskSpec) -> int:
+    return task.index(table.record(case).labels[task.name], where=f"case {case!r}")
+
+
+def _reference_volumes(references: References, case: str) -> list[float]:
+    mask = references.mask(case)
+    if mask is None:
+        raise DataError(
+            f"case {case!r}",
+            found="no reference mask",
+            expected="a mask for every training case with a class (for the volume baseline)",
+            remedy="Add the mask, or empty the case's class.",
+        )
+    volume = read_label_map(mask)
+    labels: LabelScheme = references.labels
+    return [
+        volume_ml(labels.mask(volume.array, r), voxel_volume_ml=volume.geometry.voxel_volume_ml)
+        for r in labels.foreground
+    ]

@@ -1,0 +1,66 @@
+"""`segduet info`: this installation, or a model's record, without unpickling (F94)."""
+
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from segduet.core.errors import RequestError
+from segduet.core.files import read_json, read_json_lines
+from segduet.core.folders import DataRoot
+from segduet.core.manifest import installed_versions
+
+_TRAINING_PACKAGES = ("torch", "nnunetv2", "batchgeneratorsv2")
+
+
+def describe_installation(root: DataRoot) -> dict[str, Any]:
+    """Versions, whether training is possible, cores, and where datasets are looked for."""
+    missing = [name for name in _TRAINING_PACKAGES if not _is_installed(name)]
+    return {
+        "versions": installed_versions(),
+        "training": "ready" if not missing else f"not installed: {missing}",
+        "cores": len(os.sched_getaffinity(0)),
+        "nnUNet_raw": str(root.raw),
+        "nnUNet_preprocessed": str(root.preprocessed),
+        "nnUNet_results": str(root.results),
+    }
+
+
+def describe_model(folder: Path) -> dict[str, Any]:
+    """The record of every fold of a run: settings, epochs, seconds, last epoch, validation.
+
+    Args:
+        folder: a run folder, or the folder of its folds.
+
+    Raises:
+        RequestError: no run of ours in the folder.
+        DataError: a damaged record.
+    """
+    records = sorted(folder.glob("run.json")) + sorted(folder.glob("fold_*/run.json"))
+    if not records:
+        raise RequestError(
+            str(folder),
+            found="no run.json",
+            expected="a run folder of `segduet train`",
+            remedy="Check the path; a stock nnU-Net model has no such record.",
+        )
+    return {path.parent.name: _run(path) for path in records}
+
+
+def _run(record_file: Path) -> dict[str, Any]:
+    record = read_json(record_file)
+    history = record_file.with_name("metrics.jsonl")
+    validation = record_file.parent / "validation" / "summary.json"
+    return {
+        **record,
+        "last_epoch": read_json_lines(history)[-1] if history.is_file() else None,
+        "validation": read_json(validation) if validation.is_file() else "not measured",
+    }
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

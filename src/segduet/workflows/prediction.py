@@ -1,0 +1,149 @@
+"""`segduet predict`: masks in native geometry and class probabilities for every case (F63-F66)."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segduet.core.manifest import RunManifest, utc
+from segduet.core.prediction import Prediction
+from segduet.core.volume import Volume
+from segduet.inference.aggregation import Aggregation
+from segduet.inference.answers_file import AnswerRow, write_answers
+from segduet.inference.cohort import Outcome, predict_cohort
+from segduet.inference.engine import Engine
+from segduet.inference.inputs import CaseInput, find_case_inputs
+from segduet.inference.predictor import PredictionSettings, predict_case
+from segduet.io.images import read_image, write_label_map
+from segduet.workflows.models import Model, open_model
+
+ANSWERS_FILE = "predictions.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictRequest:
+    """What to predict, with what, and how.
+
+    Attributes:
+        model: model folder, ours or stock nnU-Net's.
+        inputs: one folder of images, or image files.
+        folds: folds to average; None takes all that are finished.
+        mirrored: average over mirrored windows, as nnU-Net does by default.
+        step: distance between windows as a share of the patch.
+        aggregation: how windows are weighed for the class answers.
+    """
+
+    model: Path
+    inputs: Sequence[Path]
+    out: Path
+    folds: Sequence[str] | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    mirrored: bool = True
+    step: float = 0.5
+    aggregation: Aggregation = Aggregation.EVIDENCE
+
+
+def predict(
+    request: PredictRequest, on_case: Callable[[int, int, str], None] = lambda *_: None
+) -> RunManifest:
+    """Predicts every case; one that fails is reported by name and the others are still done (F80).
+
+    Args:
+        on_case: called with (cases done, cases in all, case id) after each case.
+
+    Returns:
+        The manifest; `outcome["failed"]` lists the cases that failed.
+
+    Raises:
+        RequestError: model, folds or settings do not fit, or a device is not there.
+        DataError: no input, or damaged weights.
+        StorageError: an answer could not be written; finished cases are kept.
+    """
+    started = time.time()
+    model = open_model(request.model, request.folds)
+    cases = find_case_inputs(
+        request.inputs[0] if len(request.inputs) == 1 else request.inputs,
+        num_channels=model.description.num_channels,
+        file_ending=model.description.file_ending,
+    )
+    engines = torch_engines(model, device=request.device, precision=request.precision)
+    rows: list[AnswerRow] = []
+    try:
+        for outcome in _outcomes(model, engines, cases, request):
+            rows.append(AnswerRow.of(outcome, model.tasks))
+            on_case(len(rows), len(cases), outcome.case)
+    finally:
+        if rows:
+            write_answers(request.out / ANSWERS_FILE, rows, model.tasks)
+    manifest = RunManifest(
+        command="predict",
+        arguments=_arguments(request, model),
+        outcome={
+            "cases": len(rows),
+            "failed": {row.case: row.message for row in rows if row.status == "failed"},
+            "engines": [engine.name for engine in engines],
+        },
+        started=utc(started),
+        seconds=time.time() - started,
+    )
+    manifest.write(request.out)
+    return manifest
+
+
+def _arguments(request: PredictRequest, model: Model) -> dict[str, Any]:
+    return {
+        "model": str(model.folder),
+        "inputs": [str(p) for p in request.inputs],
+        "folds": list(model.fold_files),
+        "mirrored": request.mirrored,
+        "step": request.step,
+        "aggregation": str(request.aggregation),
+        "precision": request.precision,
+    }
+
+
+def torch_engines(model: Model, *, device: str, precision: str) -> list[Engine]:
+    """One torch engine per fold of a model."""
+    from segduet.inference.engines.torch_engine import Precision, TorchEngine
+    from segduet.training.devices import choose_compute
+
+    compute = choose_compute(device, precision)
+    return [
+        TorchEngine(
+            network,
+            num_spatial_dims=model.configuration.num_spatial_dims,
+            device=str(compute.device),
+            precision=Precision(compute.precision),
+        )
+        for network in model.networks()
+    ]
+
+
+def _outcomes(
+    model: Model, engines: Sequence[Engine], cases: Sequence[CaseInput], request: PredictRequest
+) -> Iterator[Outcome]:
+    settings = PredictionSettings(
+        step=request.step,
+        mirror_axes=model.mirror_axes() if request.mirrored else (),
+        aggregation=request.aggregation,
+    )
+
+    def predict_one(case: str, volume: Volume) -> Prediction:
+        return predict_case(
+            engines,
+            volume,
+            case=case,
+            plan=model.plan,
+            configuration=model.configuration,
+            labels=model.labels,
+            tasks=model.tasks,
+            settings=settings,
+        )
+
+    def write(prediction: Prediction) -> None:
+        target = request.out / f"{prediction.case}{model.description.file_ending}"
+        write_label_map(target, prediction.label_map, prediction.geometry)
+
+    return predict_cohort(cases, read=read_image, predict=predict_one, write=write)

@@ -1,0 +1,303 @@
+"""What every network and every head must do; a new one joins by a line in `BACKBONES`.
+
+Requirement ids: F12 (one encoder pass, gradients of each loss), F13 (equal to
+dynamic_network_architectures), F16 (dropout), F03 (region outputs), B11 (stock weights).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+from segduet.core.labels import LabelScheme
+from segduet.core.plan import ConfigurationPlan
+from segduet.core.tasks import TaskSpec
+from segduet.networks.config import HeadConfig
+from segduet.networks.heads import HEADS
+from segduet.networks.joint import JointNetwork, build_joint_network
+from segduet.networks.registry import ARCHITECTURES
+
+UNET = "dynamic_network_architectures.architectures.unet"
+WIDTHS = [4, 6, 8]
+LABELS = LabelScheme.from_dataset_json(
+    {"background": 0, "organ": 1, "lesion": 2}, None, where="test"
+)
+REGIONS = LabelScheme.from_dataset_json(
+    {"background": 0, "whole": [1, 2], "lesion": 2}, [1, 2], where="test"
+)
+TASKS = (
+    TaskSpec(name="type", classes=("a", "b", "c"), evidence_region="lesion"),
+    TaskSpec(name="grade.v2", classes=("low", "high")),
+)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A planned network and a window it accepts (odd wherever its strides allow)."""
+
+    class_name: str
+    dims: int
+    window: tuple[int, ...]
+    strides: list[list[int]]
+
+    @property
+    def configuration(self) -> ConfigurationPlan:
+        depth = {"n_conv_per_stage": [1, 1, 1]}
+        if "Residual" in self.class_name:
+            depth = {"n_blocks_per_stage": [1, 1, 1]}
+        kwargs: dict[str, Any] = {
+            "n_stages": 3,
+            "features_per_stage": WIDTHS,
+            "conv_op": f"torch.nn.modules.conv.Conv{self.dims}d",
+            "kernel_sizes": [[3] * self.dims] * 3,
+            "strides": self.strides,
+            "n_conv_per_stage_decoder": [1, 1],
+            "conv_bias": True,
+            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{self.dims}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+            **depth,
+        }
+        return ConfigurationPlan.model_validate(
+            {
+                "data_identifier": "test",
+                "batch_size": 2,
+                "patch_size": self.window,
+                "spacing": [1.0] * self.dims,
+                "median_image_size_in_voxels": self.window,
+                "normalization_schemes": ["ZScoreNormalization"],
+                "use_mask_for_norm": [False],
+                "batch_dice": False,
+                "architecture": {
+                    "network_class_name": self.class_name,
+                    "arch_kwargs": kwargs,
+                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+                },
+            }
+        )
+
+
+PLANE = [[1, 1], [2, 2], [2, 1]]
+SPACE = [[1, 1, 1], [1, 2, 2], [2, 2, 1]]
+MOVED = "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet"
+BACKBONES = {
+    "plain_2d": Backbone(f"{UNET}.PlainConvUNet", 2, (12, 10), PLANE),
+    "plain_3d": Backbone(f"{UNET}.PlainConvUNet", 3, (6, 12, 10), SPACE),
+    "residual_2d": Backbone(f"{UNET}.ResidualEncoderUNet", 2, (12, 10), PLANE),
+    "residual_3d": Backbone(f"{UNET}.ResidualEncoderUNet", 3, (6, 12, 10), SPACE),
+    "residual_old_name": Backbone(MOVED, 2, (12, 10), PLANE),
+    "odd_2d": Backbone(f"{UNET}.PlainConvUNet", 2, (13, 10), [[1, 1], [1, 2], [1, 1]]),
+    "odd_3d": Backbone(f"{UNET}.PlainConvUNet", 3, (5, 9, 4), [[1, 1, 1], [1, 3, 2], [1, 1, 2]]),
+}
+
+
+def test_every_registered_network_is_under_contract() -> None:
+    assert {b.class_name for b in BACKBONES.values()} == set(ARCHITECTURES)
+
+
+def build(
+    backbone: Backbone,
+    *,
+    kind: str = "mask_pooled",
+    tasks: tuple[TaskSpec, ...] = TASKS,
+    labels: LabelScheme = LABELS,
+    deep_supervision: bool = False,
+) -> JointNetwork:
+    torch.manual_seed(3)
+    return build_joint_network(
+        configuration=backbone.configuration,
+        num_channels=2,
+        labels=labels,
+        tasks=tasks,
+        head=HeadConfig(kind=kind, hidden=(8,)),
+        deep_supervision=deep_supervision,
+    )
+
+
+def image_for(backbone: Backbone, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 2, *backbone.window, generator=torch.Generator().manual_seed(7))
+
+
+def stock_network(backbone: Backbone, *, num_outputs: int, deep_supervision: bool) -> Any:
+    plan = backbone.configuration.architecture
+    name = plan.network_class_name.replace("residual_unet", "unet")  # nnU-Net warns about the old
+    torch.manual_seed(3)
+    return get_network_from_plans(
+        name, plan.arch_kwargs, plan.kw_requires_import, 2, num_outputs, True, deep_supervision
+    )
+
+
+def encoder_gradient(network: JointNetwork) -> float:
+    gradients = [p.grad for p in network.encoder.parameters() if p.grad is not None]
+    return sum(float(g.abs().sum()) for g in gradients)
+
+
+@pytest.fixture(params=BACKBONES)
+def backbone(request: pytest.FixtureRequest) -> Backbone:
+    return BACKBONES[request.param]
+
+
+@pytest.mark.parametrize("kind", HEADS)
+class TestWithHeads:
+    """Each network with each kind of head."""
+
+    def test_outputs_have_the_promised_shapes(self, backbone: Backbone, kind: str) -> None:
+        outputs = build(backbone, kind=kind).eval()(image_for(backbone))
+        assert [tuple(s.shape) for s in outputs.segmentation] == [(2, 3, *backbone.window)]
+        assert {t: tuple(v.shape) for t, v in outputs.case_logits.items()} == {
+            "type": (2, 3),
+            "grade.v2": (2, 2),
+        }
+        for value in (*outputs.case_logits.values(), *outputs.evidence.values()):
+            assert value.dtype == torch.float32
+            assert torch.isfinite(value).all()
+
+    def test_evidence_counts_probable_voxels_and_has_no_gradient(
+        self, backbone: Backbone, kind: str
+    ) -> None:
+        outputs = build(backbone, kind=kind)(image_for(backbone))
+        probabilities = torch.softmax(outputs.segmentation[0], 1)
+        lesion = probabilities[:, 2].flatten(1).sum(1)
+        foreground = probabilities[:, 1:].flatten(1).sum(1)
+        torch.testing.assert_close(outputs.evidence["type"], lesion)
+        torch.testing.assert_close(outputs.evidence["grade.v2"], foreground)
+        assert not any(e.requires_grad for e in outputs.evidence.values())
+
+    def test_encoder_runs_once_per_forward(self, backbone: Backbone, kind: str) -> None:
+        """F12, against the first seed's double pass."""
+        network = build(backbone, kind=kind, deep_supervision=True)
+        calls = []
+        network.encoder.register_forward_hook(lambda *_: calls.append(1))
+        network(image_for(backbone))
+        assert len(calls) == 1
+
+    def test_each_loss_alone_reaches_the_encoder(self, backbone: Backbone, kind: str) -> None:
+        """F12."""
+        network = build(backbone, kind=kind)
+        for answer in ("segmentation", *network.tasks):
+            network.zero_grad()
+            outputs = network(image_for(backbone))
+            wanted = {"segmentation": outputs.segmentation[0], **outputs.case_logits}[answer]
+            wanted.square().mean().backward()
+            assert encoder_gradient(network) > 0, answer
+
+    def test_isolated_heads_learn_while_the_encoder_gets_nothing(
+        self, backbone: Backbone, kind: str
+    ) -> None:
+        """F35: exactly 0 for the encoder, not 0 for the head."""
+        network = build(backbone, kind=kind)
+        network.isolate_heads = True
+        outputs = network(image_for(backbone))
+        sum(v.square().mean() for v in outputs.case_logits.values()).backward()
+        assert encoder_gradient(network) == 0
+        for parameter in network.heads.parameters():
+            assert parameter.grad is not None
+        assert all(
+            any(p.grad.abs().sum() > 0 for p in head.parameters())
+            for head in network.heads.values()
+        )
+        outputs = network(image_for(backbone))
+        outputs.segmentation[0].square().mean().backward()
+        assert encoder_gradient(network) > 0
+
+    def test_state_dict_restores_the_same_answers(self, backbone: Backbone, kind: str) -> None:
+        network = build(backbone, kind=kind).eval()
+        torch.manual_seed(99)
+        restored = build_joint_network(
+            configuration=backbone.configuration,
+            num_channels=2,
+            labels=LABELS,
+            tasks=TASKS,
+            head=HeadConfig(kind=kind, hidden=(8,)),
+            deep_supervision=False,
+        ).eval()
+        image = image_for(backbone)
+        before, other = network(image), restored(image)
+        assert not torch.equal(before.case_logits["type"], other.case_logits["type"])
+        restored.load_state_dict(network.state_dict())
+        after = restored(image)
+        assert torch.equal(before.segmentation[0], after.segmentation[0])
+        assert all(torch.equal(v, after.case_logits[t]) for t, v in before.case_logits.items())
+
+    def test_dropout_acts_in_training_only(self, backbone: Backbone, kind: str) -> None:
+        """F16: evaluation is deterministic."""
+        network, image = build(backbone, kind=kind), image_for(backbone)
+        torch.manual_seed(0)
+        training = [network(image).case_logits["type"] for _ in range(2)]
+        assert not torch.equal(*training)
+        network.eval()
+        first, second = network(image), network(image)
+        assert torch.equal(first.case_logits["type"], second.case_logits["type"])
+        assert torch.equal(first.segmentation[0], second.segmentation[0])
+
+    def test_a_batch_answers_as_its_windows_alone(self, backbone: Backbone, kind: str) -> None:
+        network, image = build(backbone, kind=kind).eval(), image_for(backbone, batch=3)
+        together = network(image)
+        alone = [network(image[i : i + 1]) for i in range(3)]
+        for task, logits in together.case_logits.items():
+            torch.testing.assert_close(logits, torch.cat([a.case_logits[task] for a in alone]))
+            evidence = torch.cat([a.evidence[task] for a in alone])
+            torch.testing.assert_close(together.evidence[task], evidence)
+
+
+class TestBesideTheStockNetwork:
+    """Each network against dynamic_network_architectures and nnU-Net's own builder."""
+
+    @pytest.mark.parametrize("deep_supervision", [True, False])
+    def test_segmentation_equals_the_stock_network_bit_for_bit(
+        self, backbone: Backbone, deep_supervision: bool
+    ) -> None:
+        """F12, F13: same seed, same start, same logits at every resolution, with heads or not."""
+        stock = stock_network(backbone, num_outputs=3, deep_supervision=deep_supervision)
+        image = image_for(backbone)
+        expected = stock(image)
+        expected = expected if deep_supervision else [expected]
+        for tasks in ((), TASKS):
+            ours = build(backbone, tasks=tasks, deep_supervision=deep_supervision)(image)
+            assert len(ours.segmentation) == len(expected) == (2 if deep_supervision else 1)
+            for mine, theirs in zip(ours.segmentation, expected, strict=True):
+                assert torch.equal(mine, theirs)
+
+    def test_parameter_count_without_heads_equals_the_stock_network(
+        self, backbone: Backbone
+    ) -> None:
+        """F13."""
+        stock = stock_network(backbone, num_outputs=3, deep_supervision=False)
+        ours = build(backbone, tasks=())
+        assert sum(p.numel() for p in ours.parameters()) == sum(
+            p.numel() for p in stock.parameters()
+        )
+        assert list(ours.state_dict()) == list(stock.state_dict())
+
+    def test_weights_go_to_the_stock_network_and_back(self, backbone: Backbone) -> None:
+        """B11: our U-Net part loads strictly into nnU-Net's network."""
+        network = build(backbone).eval()
+        stock = stock_network(backbone, num_outputs=3, deep_supervision=False).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.01)
+        parts = ("encoder.", "decoder.")
+        weights = {k: v for k, v in network.state_dict().items() if k.startswith(parts)}
+        stock.load_state_dict(weights, strict=True)
+        image = image_for(backbone)
+        assert torch.equal(stock(image), network(image).segmentation[0])
+
+    def test_regions_have_one_channel_each(self, backbone: Backbone) -> None:
+        """F03: sigmoid channels without background; any foreground is the larger of the two."""
+        outputs = build(backbone, labels=REGIONS).eval()(image_for(backbone))
+        probabilities = torch.sigmoid(outputs.segmentation[0])
+        assert probabilities.shape[1] == 2
+        torch.testing.assert_close(outputs.evidence["type"], probabilities[:, 1].flatten(1).sum(1))
+        torch.testing.assert_close(
+            outputs.evidence["grade.v2"], probabilities.amax(1).flatten(1).sum(1)
+        )
+
+    def test_without_tasks_there_are_no_case_answers(self, backbone: Backbone) -> None:
+        outputs = build(backbone, tasks=())(image_for(backbone))
+        assert outputs.case_logits == {}
+        assert outputs.evidence == {}

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from segduet.core.cases import CaseRecord
+from segduet.core.errors import DataError
+from segduet.core.geometry import Geometry
+from segduet.core.labels import LabelScheme
+from segduet.core.tasks import TaskSpec
+from segduet.core.volume import Volume
+from segduet.evaluation.scoring import class_answer, score_case, scored_regions
+
+QUIZ = LabelScheme(
+    labels=(("background", (0,)), ("whole", (1, 2)), ("lesion", (2,))), regions_class_order=(1, 2)
+)
+WITH_IGNORE = LabelScheme(labels=(("background", (0,)), ("organ", (1,)), ("ignore", (2,))))
+RECORD = CaseRecord(case="c1", patient="p1", labels={"subtype": "b"})
+TASK = TaskSpec(name="subtype", classes=("a", "b", "c"))
+
+
+def volume(values: list[int], spacing=(2.0, 1.0, 1.0), dtype=np.uint8) -> Volume:
+    array = np.array(values, dtype=dtype).reshape(1, 1, 1, -1)
+    return Volume(array=array, geometry=Geometry(shape_zyx=array.shape[1:], spacing_zyx_mm=spacing))
+
+
+def test_whole_lesion_and_normal_by_hand():
+    """F81: whole 5 of 5 and 4 voxels; lesion 1 shared of 2 and 2; normal 2 shared of 3 and 2."""
+    scores = score_case(
+        RECORD, volume([1, 1, 1, 2, 2, 0]), volume([1, 1, 2, 2, 0, 0]), labels=QUIZ, answers={}
+    )
+    dsc = {region: metrics["dsc"].value for region, metrics in scores.segmentation.items()}
+    assert dsc == pytest.approx({"whole": 8 / 9, "lesion": 2 / 4, "whole_only": 4 / 5})
+    assert scores.volumes_ml["whole"] == pytest.approx((0.010, 0.008))
+    assert scores.segmentation["whole"]["volume_difference_ml"].value == pytest.approx(-0.002)
+    assert (scores.case, scores.patient) == ("c1", "p1")
+
+
+def test_plain_labels_have_no_derived_regions():
+    assert scored_regions(WITH_IGNORE) == {"organ": (1,)}
+
+
+def test_ignored_voxels_count_for_neither_side():
+    scores = score_case(
+        RECORD, volume([1, 1, 2, 2]), volume([1, 0, 1, 1]), labels=WITH_IGNORE, answers={}
+    )
+    assert scores.segmentation["organ"]["dsc"].value == pytest.approx(2 / 3)
+    assert scores.volumes_ml["organ"] == pytest.approx((0.004, 0.002))
+
+
+def test_absent_region_is_undefined_not_perfect():
+    """F81: empty in both masks must not raise the mean (S2/S3 gave it 1)."""
+    scores = score_case(RECORD, volume([1, 0]), volume([1, 1]), labels=QUIZ, answers={})
+    assert scores.segmentation["lesion"]["dsc"].reason == "both masks are empty"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "differing"),
+    [
+        (volume([1, 0, 0]), "shape"),
+        (volume([1, 0], spacing=(2.0, 1.0, 1.5)), "spacing"),
+    ],
+)
+def test_prediction_on_another_grid_is_an_error(prediction, differing):
+    with pytest.raises(DataError, match=f"'c1'.*{differing}"):
+        score_case(RECORD, volume([1, 0]), prediction, labels=QUIZ, answers={})
+
+
+def test_undeclared_label_value_is_an_error():
+    with pytest.raises(DataError, match=r"'c1', predicted mask.*\[7\]"):
+        score_case(RECORD, volume([1, 0]), volume([1, 7]), labels=QUIZ, answers={})
+
+
+def test_unrepaired_float_label_is_an_error():
+    """seeds.md 0.2: 1.0000153 is not label 1; it would silently score as background."""
+    broken = volume([1.0000152587890625, 0], dtype=np.float32)
+    with pytest.raises(DataError, match="reference mask"):
+        score_case(RECORD, broken, volume([1, 0]), labels=QUIZ, answers={})
+
+
+def test_answer_holds_reference_and_choice():
+    answer = class_answer(RECORD, TASK, np.array([0.2, 0.2, 0.6]))
+    assert (answer.reference, answer.predicted) == ("b", "c")
+    assert answer.probabilities == (0.2, 0.2, 0.6)
+    unknown = class_answer(CaseRecord(case="c2", patient="c2"), TASK, np.array([0.4, 0.4, 0.2]))
+    assert (unknown.reference, unknown.predicted) == (None, "a")
+
+
+@pytest.mark.parametrize("bad", [[0.5, 0.5], [0.5, 0.6, 0.2], [np.nan, 0.5, 0.5], [-0.1, 0.6, 0.5]])
+def test_what_is_no_probability_vector_is_an_error(bad):
+    with pytest.raises(DataError, match="'c1', task 'subtype'"):
+        class_answer(RECORD, TASK, np.array(bad))

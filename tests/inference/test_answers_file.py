@@ -1,0 +1,125 @@
+"""`predictions.csv`: written whole, read back strictly (F80: no invented classes)."""
+
+import numpy as np
+import pytest
+
+from segduet.core.errors import DataError, StorageError
+from segduet.core.geometry import Geometry
+from segduet.core.prediction import FailedCase, Prediction
+from segduet.core.tasks import TaskSpec
+from segduet.inference.answers_file import AnswerRow, read_answers, write_answers
+
+_TASKS = (
+    TaskSpec(name="subtype", classes=("0", "1", "2")),
+    TaskSpec(name="grade", classes=("low", "high"), evidence_region="lesion"),
+)
+
+
+def _prediction(case="a", subtype=(0.2, 0.7, 0.1)):
+    return Prediction(
+        case=case,
+        label_map=np.zeros((1, 2, 2), np.uint8),
+        geometry=Geometry(shape_zyx=(1, 2, 2), spacing_zyx_mm=(1.0, 1.0, 1.0)),
+        probabilities={"subtype": np.array(subtype), "grade": np.array([1 / 3, 2 / 3])},
+        evidence_by_task={"subtype": 12.5, "grade": 0.0},
+        seconds={"prepare": 0.25, "network": 1.5},
+    )
+
+
+@pytest.fixture
+def table(tmp_path):
+    write_answers(
+        tmp_path / "predictions.csv",
+        [_prediction(), FailedCase(case="b", message='cut short, "half" a file')],
+        _TASKS,
+    )
+    return tmp_path / "predictions.csv"
+
+
+def test_the_header_and_lines_are_these(table):
+    lines = table.read_text().splitlines()
+    assert lines == [
+        "case,status,message,seconds,"
+        "subtype,subtype:0,subtype:1,subtype:2,evidence:subtype,"
+        "grade,grade:low,grade:high,evidence:grade",
+        "a,ok,,1.750,1,0.2,0.7,0.1,12.5,high,0.3333333333333333,0.6666666666666666,0.0",
+        'b,failed,"cut short, ""half"" a file",0.000,,,,,,,,,',
+    ]
+
+
+def test_reading_gives_what_was_written(table):
+    assert read_answers(table, _TASKS) == [
+        AnswerRow(
+            case="a",
+            status="ok",
+            seconds=1.75,
+            labels={"subtype": "1", "grade": "high"},
+            probabilities={"subtype": (0.2, 0.7, 0.1), "grade": (1 / 3, 2 / 3)},
+            evidence={"subtype": 12.5, "grade": 0.0},
+        ),
+        AnswerRow(case="b", status="failed", message='cut short, "half" a file'),
+    ]
+
+
+def test_rows_write_as_the_predictions_they_were_made_of(table, tmp_path):
+    rows = [AnswerRow.of(_prediction(), _TASKS)]
+    write_answers(tmp_path / "rows.csv", [*rows, *read_answers(table, _TASKS)[1:]], _TASKS)
+    assert (tmp_path / "rows.csv").read_bytes() == table.read_bytes()
+
+
+def test_a_model_without_tasks_has_cases_and_times_only(tmp_path):
+    write_answers(tmp_path / "p.csv", [_prediction()], ())
+    assert (tmp_path / "p.csv").read_text() == "case,status,message,seconds\na,ok,,1.750\n"
+    assert read_answers(tmp_path / "p.csv", ()) == [AnswerRow(case="a", status="ok", seconds=1.75)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("a,ok", "a,fine", "status 'fine'"),
+        ("a,ok", ",ok", "case ''"),
+        ("b,failed", "a,failed", "case 'a': found a second line"),
+        (",1,0.2", ",7,0.2", "line 2, case 'a': found class '7' for 'subtype'"),
+        (",1,0.2", ",,0.2", "found class '' for 'subtype'"),
+        ("0.7", "nan", r"line 2, case 'a', column 'subtype:1': found 'nan'"),
+        ("0.7", "", "column 'subtype:1': found ''"),
+        ("0.7", "inf", "column 'subtype:1': found 'inf'"),
+        ("0.2,0.7", "-0.1,1.0", "column 'subtype:0': found '-0.1'"),
+        ("0.7", "0.6", "sum to 0.9"),
+        ("12.5", "-1", "column 'evidence:subtype'"),
+        ("1.750", "soon", "column 'seconds': found 'soon'"),
+        ("grade:low", "grade:lower", r"missing columns \['grade:low'\], unknown .*'grade:lower'"),
+        ("message,seconds", "message,minutes", r"missing columns \['seconds'\]"),
+    ],
+)
+def test_a_damaged_table_is_refused_by_place(table, old, new, message):
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=message):
+        read_answers(table, _TASKS)
+
+
+def test_answers_for_other_tasks_are_refused(table):
+    with pytest.raises(DataError, match="unknown columns"):
+        read_answers(table, _TASKS[:1])
+
+
+def test_probabilities_rounded_to_three_digits_are_accepted(table):
+    table.write_text(
+        table.read_text().replace("0.3333333333333333,0.6666666666666666", ".333,.666")
+    )
+    assert read_answers(table, _TASKS)[0].probabilities["grade"] == (0.333, 0.666)
+
+
+@pytest.mark.parametrize("name", ["case", "status", "seconds"])
+def test_a_task_named_like_a_fixed_column_is_refused(tmp_path, name):
+    task = TaskSpec(name=name, classes=("a", "b"))
+    with pytest.raises(DataError, match="two have the same name"):
+        write_answers(tmp_path / "p.csv", [], (task,))
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError):
+        write_answers(tmp_path / "file" / "predictions.csv", [], _TASKS)

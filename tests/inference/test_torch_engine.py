@@ -1,0 +1,180 @@
+"""The PyTorch engine: parity with the bare network, one encoder pass, clear errors."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from segduet.core.errors import RequestError
+from segduet.core.labels import LabelScheme
+from segduet.core.plan import ConfigurationPlan
+from segduet.core.tasks import TaskSpec
+from segduet.inference.engines.torch_engine import Precision, TorchEngine
+from segduet.inference.predictor import PredictionSettings, predict_prepared
+from segduet.networks.config import HeadConfig
+from segduet.networks.joint import build_joint_network
+from segduet.windows.tiles import tile_starts
+
+_LABELS = LabelScheme.from_dataset_json({"background": 0, "lesion": 1}, None, where="test")
+_UNET = "dynamic_network_architectures.architectures.unet"
+_TASK = TaskSpec(name="type", classes=("a", "b", "c"))
+
+
+def _configuration(dims):
+    return ConfigurationPlan.model_validate(
+        {
+            "data_identifier": "test",
+            "batch_size": 2,
+            "patch_size": [8] * dims,
+            "spacing": [1.0] * dims,
+            "median_image_size_in_voxels": [8.0] * dims,
+            "normalization_schemes": ["ZScoreNormalization"],
+            "use_mask_for_norm": [False],
+            "batch_dice": False,
+            "architecture": {
+                "network_class_name": f"{_UNET}.PlainConvUNet",
+                "arch_kwargs": {
+                    "n_stages": 2,
+                    "features_per_stage": [4, 6],
+                    "conv_op": f"torch.nn.modules.conv.Conv{dims}d",
+                    "kernel_sizes": [[3] * dims] * 2,
+                    "strides": [[1] * dims, [2] * dims],
+                    "n_conv_per_stage": [1, 1],
+                    "n_conv_per_stage_decoder": [1],
+                    "conv_bias": True,
+                    "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d",
+                    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+                    "dropout_op": None,
+                    "dropout_op_kwargs": None,
+                    "nonlin": "torch.nn.LeakyReLU",
+                    "nonlin_kwargs": {"inplace": True},
+                },
+                "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+            },
+        }
+    )
+
+
+@pytest.fixture(params=[2, 3])
+def dims(request):
+    return request.param
+
+
+@pytest.fixture
+def network(dims):
+    torch.manual_seed(0)
+    return build_joint_network(
+        configuration=_configuration(dims), num_channels=1, labels=_LABELS,
+        tasks=(_TASK,), head=HeadConfig(), deep_supervision=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def engine(network, dims):
+    return TorchEngine(network, num_spatial_dims=dims)
+
+
+@pytest.fixture
+def windows(dims):
+    depth = 8 if dims == 3 else 1
+    return np.random.default_rng(0).normal(size=(3, 1, depth, 8, 8)).astype(np.float32)
+
+
+def test_answers_are_those_of_the_network(engine, network, dims, windows):
+    answers = engine.predict(windows)
+    x = torch.from_numpy(windows)
+    with torch.no_grad():
+        outputs = network.eval()(x if dims == 3 else x[:, :, 0])
+    expected = outputs.segmentation[0].numpy().reshape(answers.logits.shape)
+    np.testing.assert_allclose(answers.logits, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        answers.case_logits["type"], outputs.case_logits["type"].numpy(), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        answers.evidence["type"], outputs.evidence["type"].numpy(), rtol=1e-5
+    )
+    assert answers.logits.dtype == np.float32
+
+
+def test_a_batch_answers_as_its_windows_one_by_one(engine, windows):
+    together = engine.predict(windows)
+    for i, window in enumerate(windows):
+        alone = engine.predict(window[None])
+        np.testing.assert_allclose(together.logits[i], alone.logits[0], atol=1e-5)
+        np.testing.assert_allclose(
+            together.case_logits["type"][i], alone.case_logits["type"][0], atol=1e-5
+        )
+
+
+def test_precision_is_taken_literally_and_answers_stay_close(engine, network, dims, windows):
+    """F67: bf16 has 8 bits; logits of order 1 agree to a few per cent, and are not fp32's."""
+    rounded = TorchEngine(network, num_spatial_dims=dims, precision=Precision.BF16)
+    assert (engine.name, rounded.name) == ("torch cpu fp32", "torch cpu bf16")
+    a, b = engine.predict(windows).logits, rounded.predict(windows).logits
+    assert b.dtype == np.float32
+    assert 0 < np.abs(a - b).max() < 0.1
+
+
+def test_the_encoder_runs_once_per_window_and_mirror(engine, network, dims, prepared):
+    """F65, counted at the encoder itself."""
+    calls = []
+    network.encoder.register_forward_hook(lambda *_: calls.append(1))
+    depth, axes = (9, (0, 1, 2)) if dims == 3 else (3, (0, 1))
+    patch = (8, 8, 8) if dims == 3 else (1, 8, 8)
+    case = prepared(np.zeros((1, depth, 11, 8), dtype=np.float32))
+    answer = predict_prepared(
+        engine, case, patch_zyx=patch, settings=PredictionSettings(mirror_axes=axes)
+    )
+    num_tiles = len(tile_starts((depth, 11, 8), patch))
+    assert len(calls) == num_tiles * 2 ** len(axes)
+    assert answer.probabilities["type"].sum() == pytest.approx(1)
+
+
+def test_a_training_network_is_put_into_evaluation_mode(network, dims):
+    network.train()
+    TorchEngine(network, num_spatial_dims=dims)
+    assert not network.training
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_too_little_memory_is_said_plainly(engine, network, windows, error):
+    with (
+        mock.patch.object(network, "forward", side_effect=error),
+        pytest.raises(RequestError, match="not enough memory for windows of shape"),
+    ):
+        engine.predict(windows)
+
+
+def test_other_runtime_errors_are_not_taken_for_too_little_memory(engine, network, windows):
+    """nnU-Net catches every RuntimeError as 'probably a lack of memory' and starts again."""
+    with (
+        mock.patch.object(network, "forward", side_effect=RuntimeError("shape mismatch")),
+        pytest.raises(RuntimeError, match="shape mismatch"),
+    ):
+        engine.predict(windows)
+
+
+def test_a_gpu_that_is_not_there_is_refused(network):
+    with pytest.raises(RequestError, match="CUDA devices that PyTorch can use"):
+        TorchEngine(network, num_spatial_dims=3, device="cuda:99")
+
+
+def test_a_closed_engine_lets_its_network_go():
+    import weakref
+
+    network = nn.Conv3d(1, 2, 1)
+    engine = TorchEngine(network, num_spatial_dims=3)
+    reference = weakref.ref(network)
+    del network
+    engine.close()
+    assert reference() is None
+    with pytest.raises(AssertionError, match="closed"):
+        engine.predict(np.zeros((1, 1, 2, 2, 2), dtype=np.float32))

@@ -1,0 +1,227 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from segduet.core.geometry import Geometry
+from segduet.core.labels import LabelScheme
+from segduet.core.scores import CaseScores, ClassAnswer, Score
+from segduet.core.tasks import TaskSpec
+from segduet.evaluation.baselines import Baseline
+from segduet.evaluation.cohort import summarize
+from segduet.evaluation.targets import Target
+from segduet.reporting.html_report import ReportInputs, render_report
+from segduet.reporting.overlays import OverlayCase
+
+HOSTILE = "<script>alert('x')</script>"
+EVIL_CLASS = '"><img src=x onerror=alert(1)>'
+LABELS = LabelScheme(labels=(("background", (0,)), ("organ", (1,)), ("_<b>$\\x$", (2,))))
+TASK = TaskSpec(name="kind", classes=("benign", EVIL_CLASS))
+
+
+def scored(case: str, organ: float, probability: float) -> CaseScores:
+    def region(dsc: float) -> dict[str, Score]:
+        score = Score(value=dsc)
+        return {"dsc": score, "iou": score, "volume_difference_ml": Score(value=dsc)}
+
+    return CaseScores(
+        case=case,
+        patient=case,
+        segmentation={"organ": region(organ), LABELS.labels[2][0]: region(organ / 2)},
+        volumes_ml={"organ": (12.5, 13.0), LABELS.labels[2][0]: (1.0, 0.0)},
+        answers={
+            "kind": ClassAnswer(
+                reference="benign",
+                predicted=TASK.classes[int(probability < 0.5)],
+                probabilities=(probability, 1 - probability),
+            )
+        },
+    )
+
+
+CASES = [scored("good", 0.97, 0.9), scored(HOSTILE, 0.31, 0.2), scored("middling", 0.62, 0.6)]
+HISTORY = [
+    {
+        "epoch": e,
+        "train": {"loss": 1.0 / (e + 1)},
+        "validation": {"patch_dice": 0.1 * e},
+        "learning_rate": 0.01,
+        "seconds": 2.0,
+    }
+    for e in range(4)
+]
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and visible text, and notes unbalanced elements."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def inputs(**changes) -> ReportInputs:
+    baseline = Baseline(
+        name="majority_class",
+        description="The most frequent class.",
+        task="kind",
+        probabilities={c.case: np.array([0.8, 0.2]) for c in CASES},
+    )
+    targets = [
+        Target(name="Organ", metric="segmentation/organ/dsc", threshold=0.9),
+        Target(name="Kind AUROC", metric="classification/kind/auroc", threshold=0.7),
+    ]
+    summary = summarize(
+        CASES, LABELS, [TASK], seed=0, selected_from=10, baselines=[baseline], targets=targets
+    )
+    overlay = OverlayCase(
+        case=HOSTILE,
+        image=np.zeros((1, 2, 6, 6)),
+        reference=np.ones((2, 6, 6), np.uint8),
+        prediction=np.zeros((2, 6, 6), np.uint8),
+        geometry=Geometry(shape_zyx=(2, 6, 6), spacing_zyx_mm=(1.0, 1.0, 1.0)),
+        caption="Worst",
+    )
+    content = {
+        "title": f"Run {HOSTILE}",
+        "labels": LABELS,
+        "facts": {"Dataset": "made up"},
+        "summary": summary.to_json(),
+        "cases": CASES,
+        "metrics_history": HISTORY,
+        "run_record": {"config": {"epochs": 4, "name": HOSTILE}, "seed": 7, "gpu": None},
+        "overlays": [overlay],
+    }
+    return ReportInputs(**{**content, **changes})
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render_report(inputs())
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+def test_hostile_names_stay_text(html, page):
+    """C3.15: case, class, region, title and record values cannot add an element or attribute."""
+    assert "<script" not in html
+    assert HOSTILE in page.text
+    assert EVIL_CLASS in page.text
+    assert all(not name.startswith("on") for _, attributes in page.tags for name in attributes)
+    images = [a for tag, a in page.tags if tag == "img"]
+    assert len(images) == 1
+    assert images[0]["src"].startswith("data:image/png")
+    assert HOSTILE in images[0]["alt"]
+
+
+def test_page_needs_no_network(html, page):
+    """B18: one file; its own policy forbids scripts and requests."""
+    policy = next(
+        a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    namespaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert set(re.findall(r"https?://[^\s\"'<)]+", html)) <= namespaces
+    assert "url(http" not in html
+    assert {"link", "iframe", "object"}.isdisjoint(tag for tag, _ in page.tags)
+
+
+def test_elements_are_balanced(page):
+    assert page.open == []
+
+
+def test_numbers_are_those_of_the_artefacts(page):
+    """F88, B19: mean 0.633 over 3 cases with n, target rows, gap in metric units, baseline."""
+    assert "DSC organ 0.633 95 % CI" in page.text
+    assert "n = 3" in page.text
+    assert "Organ ≥ 0.9 0.633" in page.text
+    assert "-0.267 FAIL" in page.text
+    assert "Kind AUROC ≥ 0.7 not measured NOT MEASURED classes" in page.text
+    assert "majority class The most frequent class. 0.500" in page.text
+    assert "config.epochs 4" in page.text
+    assert "gpu not measured" in page.text
+
+
+def test_selection_is_named(page):
+    """F83: the best of ten on the reporting cases is an optimistic number."""
+    assert "macro-F1 kind: picking the best of 10" in page.text
+
+
+def test_cases_are_listed_worst_first_with_wrong_answers_marked(page):
+    table = page.text.split("Cases, worst first")[1].split("Run record")[0].split("mean DSC")[1]
+    order = sorted(("good", HOSTILE, "middling"), key=table.rindex)
+    assert order == [HOSTILE, "middling", "good"]
+    assert f"✗ benign → {EVIL_CLASS} (0.80)" in table
+    assert "benign → benign (0.90)" in table
+
+
+def test_confusion_matrix_names_classes_in_order(page):
+    """F88, seeds.md 1.2 S4: rows are true classes, in the task's own order."""
+    assert f"true \\ answer benign {EVIL_CLASS} cases benign 2 1 3 {EVIL_CLASS} 0 0 0" in page.text
+
+
+def test_charts_say_what_they_show(page):
+    """F88: patch figures are named so; each chart has a text alternative."""
+    labels = [a["aria-label"] for tag, a in page.tags if tag == "svg"]
+    assert any(label.startswith("Losses over epochs: train/loss") for label in labels)
+    assert any("validation/patch_dice" in label and "not DSC" in label for label in labels)
+    assert any("Learning rate" in label for label in labels)
+    assert any("Time per epoch" in label for label in labels)
+    assert any("Spread of DSC per case" in label for label in labels)
+    assert any("DSC against reference volume" in label for label in labels)
+
+
+def test_missing_artefacts_print_not_measured():
+    """F90, F56: nothing is invented, nothing crashes."""
+    empty = Page(render_report(ReportInputs(title="Nothing", labels=LABELS)))
+    for heading in (
+        "Summary",
+        "Targets",
+        "Segmentation",
+        "Classification",
+        "Training",
+        "Cases, worst first",
+        "Run record",
+    ):
+        assert empty.text.split(heading)[1].startswith(" not measured"), heading
+    assert not any(tag == "svg" for tag, _ in empty.tags)
+
+
+def test_same_artefacts_give_the_same_page(html):
+    assert render_report(inputs()) == html
+
+
+def test_page_follows_light_dark_and_print(html):
+    """B18: charts take the text colour of the page."""
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+    assert "#010203" not in html
+    assert html.count("currentColor") > 20

@@ -1,0 +1,93 @@
+"""A tiny prepared dataset: bright blobs to segment, their brightness the class."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from segduet.nnunet.store import PreparedStore
+
+from segduet.core.geometry import Geometry
+from segduet.core.labels import LabelScheme
+from segduet.core.plan import Plan
+from segduet.core.prepared import Placement, PreparedCase
+from segduet.core.tasks import TaskSpec
+
+SHAPE = (8, 20, 18)
+LABELS = LabelScheme(labels=(("background", (0,)), ("blob", (1,))))
+TASK = TaskSpec(name="kind", classes=("dark", "bright"))
+
+
+def tiny_plan() -> Plan:
+    """Two stages of 4 and 8 features, patch 8 x 16 x 16, batch 2."""
+    three = "torch.nn.modules.conv.Conv3d"
+    architecture = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": 2,
+            "features_per_stage": [4, 8],
+            "conv_op": three,
+            "kernel_sizes": [[3, 3, 3], [3, 3, 3]],
+            "strides": [[1, 1, 1], [2, 2, 2]],
+            "n_conv_per_stage": [1, 1],
+            "n_conv_per_stage_decoder": [1],
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    configuration = {
+        "data_identifier": "tiny_3d",
+        "batch_size": 2,
+        "patch_size": [8, 16, 16],
+        "spacing": [1.0, 1.0, 1.0],
+        "median_image_size_in_voxels": list(SHAPE),
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "architecture": architecture,
+        "batch_dice": False,
+    }
+    return Plan(
+        dataset_name="Dataset999_tiny",
+        plans_name="tiny",
+        configurations={"3d_fullres": configuration},
+    )
+
+
+def tiny_case(index: int) -> PreparedCase:
+    """A blob at a place drawn from the index; odd cases are bright, even ones dark."""
+    rng = np.random.default_rng(index)
+    label_map = np.zeros(SHAPE, dtype=np.int16)
+    z, y, x = (int(rng.integers(1, n - 7)) if n > 8 else 2 for n in SHAPE)
+    label_map[z : z + 4, y : y + 6, x : x + 6] = 1
+    image = rng.normal(0, 0.3, SHAPE).astype(np.float32)
+    image[label_map == 1] += 3.0 if index % 2 else 1.5
+    placement = Placement(
+        native=Geometry(shape_zyx=SHAPE, spacing_zyx_mm=(1.0, 1.0, 1.0)),
+        transpose_forward=(0, 1, 2),
+        transpose_backward=(0, 1, 2),
+        crop_box=tuple((0, n) for n in SHAPE),
+        prepared_shape=SHAPE,
+    )
+    return PreparedCase(
+        case=f"case_{index}", image=image[None], label_map=label_map, placement=placement
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
+    folder: Path = tmp_path_factory.mktemp("preprocessed") / "Dataset999_tiny"
+    store = PreparedStore(folder=folder, data_identifier="tiny_3d")
+    for index in range(4):
+        store.write(tiny_case(index), LABELS, settings_hash="tiny")
+    return store
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,88 @@
+"""F63: windows cover the image as nnU-Net's do; small images are padded and cropped back."""
+
+import numpy as np
+import pytest
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segduet.windows.tiles import num_voxels_inside, pad_to_patch, region_at, tile_starts
+
+_STEPS = st.sampled_from([0.2, 0.3, 0.5, 0.6, 0.75, 0.8, 0.9, 1.0])
+
+
+@st.composite
+def _shape_and_patch(draw, *, smallest=2, extra=70):
+    patch = tuple(draw(st.integers(smallest, 40)) for _ in range(3))
+    shape = tuple(p + draw(st.integers(0, extra)) for p in patch)
+    return shape, patch
+
+
+def _nnunet_starts(shape, patch, step):
+    from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+
+    steps = compute_steps_for_sliding_window(shape, patch, step)
+    return [(z, y, x) for z in steps[0] for y in steps[1] for x in steps[2]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(_shape_and_patch(), _STEPS)
+def test_starts_are_those_of_nnunet_in_its_order(case, step):
+    shape, patch = case
+    assert tile_starts(shape, patch, step) == _nnunet_starts(shape, patch, step)
+
+
+@settings(max_examples=30, deadline=None)
+@given(_shape_and_patch(smallest=1, extra=9), _STEPS)
+def test_every_voxel_is_covered_and_no_window_leaves_the_image(case, step):
+    shape, patch = case
+    covered = np.zeros(shape, dtype=bool)
+    for start in tile_starts(shape, patch, step):
+        assert all(s >= 0 and s + p <= n for s, p, n in zip(start, patch, shape, strict=True))
+        covered[region_at(start, patch)] = True
+    assert covered.all()
+
+
+def test_starts_worked_by_hand():
+    """nnU-Net's own example: 110 voxels, patch 64, step 0.5 -> 0, 23, 46."""
+    assert [x for _, _, x in tile_starts((8, 8, 110), (8, 8, 64))] == [0, 23, 46]
+
+
+def test_a_2d_patch_visits_every_slice_once_whatever_the_step():
+    starts = tile_starts((5, 20, 30), (1, 20, 20), 0.5)
+    assert starts == [(z, 0, x) for z in range(5) for x in (0, 10)]
+
+
+def test_an_image_of_patch_size_is_one_window():
+    assert tile_starts((4, 6, 8), (4, 6, 8), 0.5) == [(0, 0, 0)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 9)] * 3),
+    st.tuples(*[st.integers(1, 9)] * 3),
+)
+def test_padding_is_that_of_nnunet_and_is_undone_by_the_box(shape, patch):
+    image = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    padded, box = pad_to_patch(image, patch)
+    expected, slicer = pad_nd_image(
+        image, patch, "constant", {"constant_values": 0}, return_slicer=True
+    )
+    np.testing.assert_array_equal(padded, expected)
+    assert tuple(slicer[1:]) == box
+    np.testing.assert_array_equal(padded[:, *box], image)
+
+
+def test_an_image_that_is_large_enough_is_not_copied():
+    image = np.ones((1, 4, 4, 4), dtype=np.float32)
+    assert pad_to_patch(image, (4, 3, 2))[0] is image
+
+
+@pytest.mark.parametrize(
+    ("start", "inside"),
+    [((0, 0, 0), 1 * 2 * 4), ((2, 4, 1), 3 * 2 * 4), ((8, 8, 8), 0)],
+)
+def test_voxels_inside_the_box_are_counted(start, inside):
+    """Box 3..10, 2..6, 0..20; windows of 4 x 4 x 4."""
+    box = (slice(3, 10), slice(2, 6), slice(0, 20))
+    assert num_voxels_inside(start, (4, 4, 4), box) == inside
