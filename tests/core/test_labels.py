@@ -83,3 +83,27 @@ def test_declarations_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=f"^dataset.json: found {found}"):
         LabelScheme.from_dataset_json(labels, order, where="dataset.json")
+
+
+def test_plain_channels_follow_the_values_as_in_nnunet():
+    """B11: declared out of order, channel 1 is still label 1."""
+    scheme = LabelScheme.from_dataset_json(
+        {"background": 0, "lesion": 2, "organ": 1}, None, where="dataset.json"
+    )
+    assert list(scheme.foreground) == ["organ", "lesion"]
+    logits = np.zeros((3, 1))
+    logits[2] = 1.0
+    assert scheme.decode(logits).tolist() == [2]
+    assert scheme.encode(np.array([2]))[:, 0].tolist() == [False, False, True]
+
+
+def test_two_names_of_one_value_are_refused():
+    with pytest.raises(DataError, match="two are the same"):
+        LabelScheme.from_dataset_json({"background": 0, "a": 1, "b": 1}, None, where="d")
+
+
+def test_a_class_order_with_an_undeclared_value_is_refused():
+    with pytest.raises(DataError, match="which is no label"):
+        LabelScheme.from_dataset_json(
+            {"background": 0, "whole": [1, 2], "inner": 2}, [1, 7], where="d"
+        )

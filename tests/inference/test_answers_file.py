@@ -21,7 +21,7 @@ def _prediction(case="a", subtype=(0.2, 0.7, 0.1)):
         label_map=np.zeros((1, 2, 2), np.uint8),
         geometry=Geometry(shape_zyx=(1, 2, 2), spacing_zyx_mm=(1.0, 1.0, 1.0)),
         probabilities={"subtype": np.array(subtype), "grade": np.array([1 / 3, 2 / 3])},
-        evidence_by_task={"subtype": 12.5, "grade": 0.0},
+        evidence={"subtype": 12.5, "grade": 0.0},
         seconds={"prepare": 0.25, "network": 1.5},
     )
 
@@ -112,7 +112,7 @@ def test_probabilities_rounded_to_three_digits_are_accepted(table):
     assert read_answers(table, _TASKS)[0].probabilities["grade"] == (0.333, 0.666)
 
 
-@pytest.mark.parametrize("name", ["case", "status", "seconds"])
+@pytest.mark.parametrize("name", ["message", "status", "seconds"])
 def test_a_task_named_like_a_fixed_column_is_refused(tmp_path, name):
     task = TaskSpec(name=name, classes=("a", "b"))
     with pytest.raises(DataError, match="two have the same name"):

@@ -1,17 +1,26 @@
 """A tiny prepared dataset: bright blobs to segment, their brightness the class."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from segduet.nnunet.store import PreparedStore
 
+from segduet.balancing.registry import build_balancer
 from segduet.core.geometry import Geometry
 from segduet.core.labels import LabelScheme
 from segduet.core.plan import Plan
 from segduet.core.prepared import Placement, PreparedCase
 from segduet.core.tasks import TaskSpec
+from segduet.networks.joint import build_joint_network
+from segduet.nnunet.store import PreparedStore
+from segduet.training.augmentation import plan_augmentation
+from segduet.training.config import Recipe
+from segduet.training.devices import choose_compute
+from segduet.training.loop import TrainingJob
+from segduet.training.objective import build_objective
+from segduet.training.samples import PatchDataset, PatchSource
 
 SHAPE = (8, 20, 18)
 LABELS = LabelScheme(labels=(("background", (0,)), ("blob", (1,))))
@@ -82,7 +91,11 @@ def tiny_case(index: int) -> PreparedCase:
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
     folder: Path = tmp_path_factory.mktemp("preprocessed") / "Dataset999_tiny"
-    store = PreparedStore(folder=folder, data_identifier="tiny_3d")
+    store = PreparedStore(
+        folder=folder / "tiny_3d",
+        records=folder / "segduet_records" / "tiny_3d",
+        patch_zyx=(8, 16, 16),
+    )
     for index in range(4):
         store.write(tiny_case(index), LABELS, settings_hash="tiny")
     return store
@@ -91,3 +104,73 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def make_job(tiny_store: PreparedStore, tmp_path: Path) -> Callable[..., TrainingJob]:
+    """Builds a tiny training; keyword arguments are settings of its recipe."""
+
+    def build(
+        *, workers: int = 0, until_epoch: int | None = None, folder: Path | None = None, **settings
+    ) -> TrainingJob:
+        recipe = Recipe.model_validate(
+            {
+                "epochs": 4,
+                "steps_per_epoch": 3,
+                "precision": "fp32",
+                "ema_decay": 0.9,
+                "sampling": {"augmentation": "none"},
+                "head": {"hidden": [8]},
+                **settings,
+            }
+        )
+        torch.manual_seed(recipe.seed)
+        network = build_joint_network(
+            configuration=tiny_plan().configuration("3d_fullres"),
+            num_channels=1,
+            labels=LABELS,
+            tasks=[TASK],
+            head=recipe.head,
+            deep_supervision=True,
+        )
+        objective = build_objective(
+            LABELS,
+            [TASK],
+            {"kind": (2, 2)},
+            recipe.classification_loss,
+            batch_dice=False,
+            device=torch.device("cpu"),
+        )
+        patches = tiny_patches(tiny_store, recipe)
+        return TrainingJob(
+            network=network,
+            objective=objective,
+            balancer=build_balancer(recipe.balancing, tasks=["kind"], num_epochs=recipe.epochs),
+            recipe=recipe,
+            compute=choose_compute("cpu", recipe.precision),
+            labels=LABELS,
+            patches=patches,
+            validation_patches=patches,
+            validate_full=None,
+            batch_size=2,
+            workers=workers,
+            run_folder=folder or tmp_path / "run",
+            until_epoch=until_epoch,
+        )
+
+    return build
+
+
+def tiny_patches(store: PreparedStore, recipe: Recipe) -> PatchDataset:
+    """Patches of the four tiny cases."""
+    cases = store.cases()
+    source = PatchSource(
+        store=store,
+        cases=cases,
+        classes={"kind": {case: int(case[-1]) % 2 for case in cases}},
+        tasks=(TASK,),
+        labels=LABELS,
+        seed=recipe.seed,
+    )
+    plan = plan_augmentation((8, 16, 16), recipe.sampling.augmentation)
+    return PatchDataset(source, plan, recipe.sampling)

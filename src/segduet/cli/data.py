@@ -30,6 +30,13 @@ class Layout(StrEnum):
     NNUNET = "nnunet"
 
 
+class LabelRelation(StrEnum):
+    """How several labels relate to one another."""
+
+    PLAIN = "plain"
+    NESTED = "nested"
+
+
 class PlannerName(StrEnum):
     """Planners that can be chosen."""
 
@@ -59,6 +66,10 @@ def import_(
     classes: Annotated[str | None, typer.Option(help="Class names in order.")] = None,
     label_names: Annotated[str | None, typer.Option(help="Foreground label names.")] = None,
     label_values: Annotated[str | None, typer.Option(help="Their values in the masks.")] = None,
+    regions: Annotated[
+        LabelRelation | None,
+        typer.Option(help="Whether labels exclude one another or each lies in the one before."),
+    ] = None,
     labels_table: Annotated[
         Path | None, typer.Option(help="Table of classes, where the layout has none.")
     ] = None,
@@ -79,6 +90,7 @@ def import_(
         label_names=_split(label_names),
         label_values=_split(label_values),
         labels_table=labels_table,
+        region_mode=regions.value if regions else None,
         workers=num_workers(workers),
     )
     outcome = import_dataset(data_root(root), request).outcome
@@ -86,7 +98,7 @@ def import_(
         f"{outcome['dataset']}: {outcome['num_training']} cases to train on, "
         f"{outcome['num_test']} test cases in {outcome['folder']}",
         *(f"  {task}: {counts}" for task, counts in outcome["class_counts"].items()),
-        f"  repaired masks: {outcome['num_repaired']} (import-audit.json)",
+        f"  repaired masks: {outcome['masks_changed']} (import-audit.json)",
     ]
     print_result(outcome, lines, as_json=as_json)
 

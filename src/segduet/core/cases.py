@@ -8,10 +8,9 @@ from typing import Literal, Self, cast, get_args
 
 from segduet.core.errors import DataError
 from segduet.core.files import read_csv, write_csv
-from segduet.core.tasks import TaskSpec
+from segduet.core.tasks import RESERVED_COLUMNS, TaskSpec
 
 Split = Literal["train", "val", "test", ""]
-_FIXED_COLUMNS = ("case", "patient", "site", "split")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +112,7 @@ class CaseTable:
                 in two splits; the message names the line.
         """
         columns, rows = read_csv(source)
-        wanted = [*_FIXED_COLUMNS, *(t.name for t in tasks)]
+        wanted = [*RESERVED_COLUMNS, *(t.name for t in tasks)]
         missing = [c for c in wanted if c not in columns]
         if missing:
             raise DataError(
@@ -140,7 +139,7 @@ class CaseTable:
             }
             for r in self.records
         )
-        write_csv(target, [*_FIXED_COLUMNS, *(t.name for t in tasks)], rows)
+        write_csv(target, [*RESERVED_COLUMNS, *(t.name for t in tasks)], rows)
 
 
 def _record(row: Mapping[str, str], tasks: Sequence[TaskSpec], *, where: str) -> CaseRecord:

@@ -5,7 +5,7 @@ import csv
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,28 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     target = Path(target)
     suffix = "".join(target.suffixes[-2:])
+    temporary = target.with_name(f".partial-{secrets.token_hex(8)}{suffix}")
     with _storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=target.parent)
-        os.close(handle)
-    temporary = Path(name)
+        temporary.touch(exist_ok=False)
     try:
         with _storage_errors(target):
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o644)
             temporary.replace(target)
+            _sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename in the folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -137,7 +145,8 @@ def read_csv(source: Path) -> tuple[list[str], list[dict[str, str]]]:
     """
     try:
         with Path(source).open(encoding="utf-8-sig", newline="") as stream:
-            lines = [row for row in csv.reader(stream) if any(cell.strip() for cell in row)]
+            reader = csv.reader(stream)
+            numbered = [(reader.line_num, row) for row in reader if any(c.strip() for c in row)]
     except FileNotFoundError as error:
         raise DataError(
             str(source), found="no such file", expected="a CSV table", remedy="Check the path."
@@ -149,17 +158,17 @@ def read_csv(source: Path) -> tuple[list[str], list[dict[str, str]]]:
             expected="UTF-8 CSV with a header line",
             remedy="Save the table as CSV (UTF-8) and try again.",
         ) from error
-    if not lines:
+    if not numbered:
         raise DataError(
             str(source), found="an empty file", expected="a header line", remedy="Fill the table."
         )
-    columns = [cell.strip() for cell in lines[0]]
-    _check_rows(Path(source), columns, lines[1:])
-    rows = [dict(zip(columns, (c.strip() for c in row), strict=True)) for row in lines[1:]]
+    columns = [cell.strip() for cell in numbered[0][1]]
+    _check_rows(Path(source), columns, numbered[1:])
+    rows = [dict(zip(columns, (c.strip() for c in row), strict=True)) for _, row in numbered[1:]]
     return columns, rows
 
 
-def _check_rows(source: Path, columns: list[str], rows: list[list[str]]) -> None:
+def _check_rows(source: Path, columns: list[str], rows: list[tuple[int, list[str]]]) -> None:
     if len(set(columns)) != len(columns):
         raise DataError(
             str(source),
@@ -167,7 +176,7 @@ def _check_rows(source: Path, columns: list[str], rows: list[list[str]]) -> None
             expected="column names that differ",
             remedy="Rename one of them.",
         )
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if len(row) != len(columns):
             raise DataError(
                 f"{source}, line {number}",

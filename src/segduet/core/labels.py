@@ -54,12 +54,28 @@ class LabelScheme:
                 expected="'background' with value 0",
                 remedy="Add it to dataset.json.",
             )
+        members = [m for _, m in self.labels]
+        if len(set(members)) != len(members):
+            raise DataError(
+                where,
+                found=f"labels {dict(self.labels)}, of which two are the same",
+                expected="a name for every value or region, once",
+                remedy="Remove one of them from dataset.json.",
+            )
         if values != list(range(len(values))):
             raise DataError(
                 where,
                 found=f"label values {values}",
                 expected="consecutive integers from 0",
                 remedy="Renumber the labels in the masks and in dataset.json.",
+            )
+        unknown = sorted(set(self.regions_class_order) - set(values))
+        if unknown:
+            raise DataError(
+                where,
+                found=f"regions_class_order with {unknown[0]}, which is no label",
+                expected=f"values among {values}",
+                remedy="Correct it in dataset.json.",
             )
         if self.has_regions and len(self.regions_class_order) != len(self.foreground):
             raise DataError(
@@ -82,8 +98,15 @@ class LabelScheme:
 
     @property
     def foreground(self) -> dict[str, tuple[int, ...]]:
-        """Names and member values of everything that is neither background nor ignore."""
-        return {name: m for name, m in self.labels if name not in (BACKGROUND, IGNORE)}
+        """Names and member values of everything that is neither background nor ignore.
+
+        Order is that of the network's channels, as in nnU-Net: plain labels by value, regions as
+        they are declared.
+        """
+        entries = [(name, m) for name, m in self.labels if name not in (BACKGROUND, IGNORE)]
+        if not self.has_regions:
+            entries.sort(key=lambda entry: entry[1])
+        return dict(entries)
 
     @property
     def values(self) -> tuple[int, ...]:

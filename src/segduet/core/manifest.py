@@ -64,6 +64,6 @@ class RunManifest:
             "versions": installed_versions(),
         }
 
-    def write(self, folder: Path) -> None:
-        """Writes `manifest.json` into the folder, atomically."""
-        write_json(Path(folder) / "manifest.json", self.to_json())
+    def write(self, folder: Path, name: str = "manifest.json") -> None:
+        """Writes the manifest into the folder, atomically."""
+        write_json(Path(folder) / name, self.to_json())

@@ -5,9 +5,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from segduet.core.description import SegduetSection, validated
+from segduet.core.description import validated
 from segduet.core.errors import RequestError
 from segduet.core.files import read_json
+from segduet.core.tasks import TaskSpec
 
 
 class ArchitecturePlan(BaseModel):
@@ -62,6 +63,24 @@ class ConfigurationPlan(BaseModel):
         return (z, y, x)
 
 
+class PlanSection(BaseModel):
+    """What segduet adds to a plans JSON under the key `segduet`; nnU-Net carries it along.
+
+    nnU-Net builds networks from the plan alone, so heads and regions must be found in it (B11).
+
+    Attributes:
+        tasks: the case-level tasks.
+        labels: the labels of dataset.json; empty in a plan that stock nnU-Net made.
+        regions_class_order: of dataset.json.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tasks: tuple[TaskSpec, ...] = ()
+    labels: dict[str, int | list[int]] = Field(default_factory=dict)
+    regions_class_order: list[int] | None = None
+
+
 class Plan(BaseModel):
     """A plans JSON.
 
@@ -81,7 +100,7 @@ class Plan(BaseModel):
         default_factory=dict
     )
     configurations: dict[str, dict[str, Any]]
-    segduet: SegduetSection = SegduetSection()
+    segduet: PlanSection = PlanSection()
 
     @classmethod
     def read(cls, source: Path) -> Self:

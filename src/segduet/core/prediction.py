@@ -18,10 +18,9 @@ class Prediction:
         label_map: (Z, Y, X) uint8.
         geometry: the input image's geometry.
         probabilities: task name -> (num_classes,) float64, sums to 1, order of `TaskSpec.classes`.
-        evidence: predicted foreground voxels the class answers rest on (prepared grid, summed over
-            tiles, so overlapping tiles count twice); 0 means the whole image was weighed instead.
-        evidence_by_task: task name -> the same for each task, since each may have its own region;
-            `evidence` is the smallest of them.
+        evidence: task name -> predicted voxels of the task's region the answer rests on (prepared
+            grid, summed over windows, so overlapping windows count twice); 0 means the whole image
+            was weighed instead.
         seconds: time by stage, such as `prepare`, `network`, `restore`.
     """
 
@@ -29,8 +28,7 @@ class Prediction:
     label_map: np.ndarray
     geometry: Geometry
     probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
-    evidence: float = 0.0
-    evidence_by_task: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def label(self, task: TaskSpec) -> str:

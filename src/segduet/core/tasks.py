@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from segduet.core.errors import DataError
 
+#: Columns of the case table that no task may be called.
+RESERVED_COLUMNS = ("case", "patient", "site", "split")
+
 
 class TaskSpec(BaseModel):
     """One case-level question, such as the cancer subtype.
@@ -30,7 +33,16 @@ class TaskSpec(BaseModel):
     def _are_distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(classes)) != len(classes):
             raise ValueError(f"class names {classes} repeat")
+        if "" in classes:
+            raise ValueError("a class name is empty, which means unknown in the case table")
         return classes
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_fixed_column(cls, name: str) -> str:
+        if name in RESERVED_COLUMNS:
+            raise ValueError(f"{name!r} is a column of the case table itself")
+        return name
 
     def index(self, label: str, *, where: str) -> int:
         """Position of a class name among `classes`.

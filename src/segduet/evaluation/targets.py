@@ -56,8 +56,12 @@ class TargetFile(BaseModel):
 
 def _quiz(whole: float, lesion: float, macro_f1: float) -> tuple[Target, ...]:
     return (
-        Target(name="Whole pancreas DSC", metric="segmentation/whole_pancreas/dsc", threshold=whole),
-        Target(name="Pancreas lesion DSC", metric="segmentation/pancreas_lesion/dsc", threshold=lesion),
+        Target(
+            name="Whole pancreas DSC", metric="segmentation/whole_pancreas/dsc", threshold=whole
+        ),
+        Target(
+            name="Pancreas lesion DSC", metric="segmentation/pancreas_lesion/dsc", threshold=lesion
+        ),
         Target(
             name="Subtype macro-F1", metric="classification/subtype/macro_f1", threshold=macro_f1
         ),

@@ -54,7 +54,7 @@ class AnswerRow:
             probabilities={
                 t.name: tuple(float(p) for p in outcome.probabilities[t.name]) for t in tasks
             },
-            evidence={t.name: outcome.evidence_by_task[t.name] for t in tasks},
+            evidence={t.name: outcome.evidence[t.name] for t in tasks},
         )
 
 

@@ -125,8 +125,7 @@ def predict_case(
         label_map=label_map,
         geometry=volume.geometry,
         probabilities=answer.probabilities,
-        evidence=min(answer.evidence.values(), default=0.0),
-        evidence_by_task=answer.evidence,
+        evidence=answer.evidence,
         seconds=clock.seconds,
     )
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segduet.core.description import DatasetDescription, SegduetSection
+from segduet.core.description import DatasetDescription
 from segduet.core.errors import DataError, RequestError, SegduetError
 from segduet.core.files import atomic_path, read_json, write_json
 from segduet.core.folders import DataRoot, DatasetFolders
-from segduet.core.plan import Plan
+from segduet.core.plan import Plan, PlanSection
 from segduet.nnunet.environment import nnunet_environment
 from segduet.nnunet.fingerprint import dataset_fingerprint
 from segduet.nnunet.planners import Planner, find_planner
@@ -164,7 +164,11 @@ def _publish(
         if source.is_file():
             with atomic_path(folders.preprocessed / source.name) as temporary:
                 shutil.copyfile(source, temporary)
-    section = SegduetSection(tasks=description.tasks).model_dump(mode="json")
+    section = PlanSection(
+        tasks=description.tasks,
+        labels=description.labels,
+        regions_class_order=description.regions_class_order,
+    ).model_dump(mode="json")
     plan: dict[str, Any] = read_json(made / f"{plans_name}.json")
     write_json(folders.plan_file(plans_name), {**plan, "segduet": section})
     log.info("planned %s: %s", folders.name, ", ".join(plan["configurations"]))

@@ -4,11 +4,11 @@ import filecmp
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -158,19 +158,31 @@ def _label_map(mask: Path, labels: LabelScheme, case: str) -> np.ndarray:
     return values.astype(np.int16)
 
 
+def preparation_hash(plan: Plan, configuration: ConfigurationPlan, labels: LabelScheme) -> str:
+    """Identifies everything but the files that prepared arrays depend on."""
+    return _hash(
+        {
+            "version": _PREPARATION_VERSION,
+            "configuration": configuration.model_dump(mode="json", include=_PREPARATION_SETTINGS),
+            "transpose": plan.transpose_forward,
+            "intensities": plan.foreground_intensity_properties_per_channel,
+            "labels": labels.labels,
+        }
+    )
+
+
 def _settings_hash(work: _Work, files: RawCase) -> str:
-    """Identifies everything the prepared arrays depend on, file contents included."""
-    configuration = work.configuration.model_dump(mode="json", include=_PREPARATION_SETTINGS)
-    settings = {
-        "version": _PREPARATION_VERSION,
-        "configuration": configuration,
-        "transpose": work.plan.transpose_forward,
-        "intensities": work.plan.foreground_intensity_properties_per_channel,
-        "labels": work.labels.labels,
+    """The preparation's hash, then the hash of the case's files."""
+    contents = {
         "images": [sha256(path) for path in files.images],
         "mask": None if files.mask is None else sha256(files.mask),
     }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    settings = preparation_hash(work.plan, work.configuration, work.labels)
+    return f"{settings}:{_hash(contents)}"
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _copy_reference(files: RawCase, case: str, folders: DatasetFolders, ending: str) -> None:

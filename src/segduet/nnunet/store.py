@@ -127,6 +127,18 @@ class PreparedStore:
             needed.append(self._labels(case))
         return all(path.is_file() for path in needed)
 
+    def is_current(self, case: str, preparation: str) -> bool:
+        """Whether the case is whole and was prepared under this `preparation_hash`.
+
+        Cases adopted from stock nnU-Net count as current: their settings are not recorded. Unlike
+        `is_complete` this does not look at the raw files.
+        """
+        record = self._record(case)
+        if not record.is_file():
+            return False
+        settings = str(read_json(record)["settings_hash"])
+        return settings == _ADOPTED or settings.partition(":")[0] == preparation
+
     def open(self, case: str) -> StoredCase:
         """Opens a case for reading; arrays are read when sliced.
 

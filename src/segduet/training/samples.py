@@ -193,5 +193,7 @@ def batches(
         collate_fn=collate,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        # Its own generator: drawing worker seeds from the global one would break the resume law.
+        generator=torch.Generator(),
     )
     return iter(loader)

@@ -153,7 +153,7 @@ def _write_phantoms(source: Path, request: DemoRequest) -> None:
     if request.is_ultrasound:
         write_nerve_folders(
             source,
-            NerveUltrasoundConfig(),
+            NerveUltrasoundConfig.demo(),
             num_patients=30,
             images_per_patient=6,
             seed=request.seed,

@@ -77,8 +77,8 @@ class FullCaseValidator:
             target = folder / f"{case}{ending}"
             write_label_map(target, prediction.label_map, prediction.geometry)
             scores.append(self._score(prediction))
-            rows.append(AnswerRow.of(prediction, self.planned.description.tasks))
-        tasks = self.planned.description.tasks
+            rows.append(AnswerRow.of(prediction, self.planned.tasks))
+        tasks = self.planned.tasks
         write_answers(folder / "predictions.csv", rows, tasks)
         write_scores(folder / "scores.csv", scores, tasks)
         summary = self._summary(scores, selected_from=selected_from)
@@ -109,14 +109,14 @@ class FullCaseValidator:
             answer.logits,
             placement=stored.placement,
             configuration=self.configuration,
-            labels=self.planned.description.label_scheme,
+            labels=self.planned.labels,
         )
         return Prediction(
             case=case,
             label_map=label_map,
             geometry=stored.placement.native,
             probabilities=answer.probabilities,
-            evidence_by_task=answer.evidence,
+            evidence=answer.evidence,
         )
 
     def _score(self, prediction: Prediction) -> CaseScores:
@@ -125,13 +125,13 @@ class FullCaseValidator:
         predicted = Volume(array=prediction.label_map[None], geometry=reference.geometry)
         answers = {
             task.name: class_answer(record, task, prediction.probabilities[task.name])
-            for task in self.planned.description.tasks
+            for task in self.planned.tasks
         }
         return score_case(
             record,
             reference,
             predicted,
-            labels=self.planned.description.label_scheme,
+            labels=self.planned.labels,
             answers=answers,
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from segduet.core.errors import RequestError
 from segduet.core.folders import DataRoot
 from segduet.core.manifest import RunManifest, utc
-from segduet.dataset.importers.options import ImportOptions
+from segduet.dataset.importers.options import ImportOptions, RegionMode
 from segduet.dataset.importers.registry import IMPORTERS
 from segduet.dataset.raw_writer import write_raw
 
@@ -20,6 +20,7 @@ class ImportRequest:
         layout: key of `IMPORTERS`.
         name: short name (a free number is given), or `DatasetNNN_Name`.
         label_values: values of the foreground labels in the masks, as text.
+        region_mode: value of `RegionMode`; None takes the layout's own.
         class_column: column of the class, and name of the task.
     """
 
@@ -32,6 +33,7 @@ class ImportRequest:
     label_names: tuple[str, ...] = ()
     label_values: tuple[str, ...] = ()
     labels_table: Path | None = None
+    region_mode: str | None = None
     workers: int = 1
 
 
@@ -71,6 +73,7 @@ def _options(request: ImportRequest) -> ImportOptions:
         class_column=request.class_column,
         classes=request.classes,
         labels_table=request.labels_table,
+        region_mode=RegionMode(request.region_mode) if request.region_mode else None,
         label_names=request.label_names,
         label_values=tuple(_whole_number(v) for v in request.label_values),
         workers=max(1, request.workers),

@@ -7,7 +7,9 @@ from segduet.core.cases import CaseTable
 from segduet.core.description import DatasetDescription
 from segduet.core.errors import RequestError
 from segduet.core.folders import DataRoot, DatasetFolders
+from segduet.core.labels import LabelScheme
 from segduet.core.plan import Plan
+from segduet.core.tasks import TaskSpec
 from segduet.dataset.folds import Fold, read_splits
 from segduet.nnunet.planners import PLANNERS
 
@@ -37,6 +39,16 @@ class PlannedDataset:
         description = DatasetDescription.read(folders.preprocessed / "dataset.json")
         table = CaseTable.read(folders.preprocessed / "cases.csv", description.tasks)
         return cls(folders=folders, description=description, plan=plan, table=table)
+
+    @property
+    def labels(self) -> LabelScheme:
+        """What the masks mean."""
+        return self.description.label_scheme
+
+    @property
+    def tasks(self) -> tuple[TaskSpec, ...]:
+        """The case-level tasks."""
+        return self.description.tasks
 
     def fold(self, fold: str) -> Fold:
         """Cases of a fold by number; `all` trains on every case with a mask and validates on none.

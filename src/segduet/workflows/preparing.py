@@ -141,5 +141,5 @@ def preprocess(
         started=utc(started),
         seconds=time.time() - started,
     )
-    manifest.write(store.records)
+    manifest.write(planned.folders.preprocessed, f"preprocess_{configuration}_manifest.json")
     return manifest

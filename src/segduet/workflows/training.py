@@ -19,6 +19,7 @@ from segduet.dataset.folds import Fold
 from segduet.networks.joint import JointNetwork, build_joint_network
 from segduet.networks.warm_start import WarmStartReport, load_matching
 from segduet.nnunet.checkpoints import read_stock_checkpoint, write_stock_checkpoint
+from segduet.nnunet.preprocess import preparation_hash
 from segduet.nnunet.store import PreparedStore
 from segduet.training.allocator import keep_freed_memory
 from segduet.training.augmentation import plan_augmentation
@@ -160,8 +161,8 @@ class _Run:
         network = build_joint_network(
             configuration=configuration,
             num_channels=planned.description.num_channels,
-            labels=planned.description.label_scheme,
-            tasks=planned.description.tasks,
+            labels=planned.labels,
+            tasks=planned.tasks,
             head=request.recipe.head,
             deep_supervision=True,
         )
@@ -187,12 +188,12 @@ class _Run:
             objective=self._objective(),
             balancer=build_balancer(
                 recipe.balancing,
-                tasks=[t.name for t in self.planned.description.tasks],
+                tasks=[t.name for t in self.planned.tasks],
                 num_epochs=recipe.epochs,
             ),
             recipe=recipe,
             compute=self.compute,
-            labels=self.planned.description.label_scheme,
+            labels=self.planned.labels,
             patches=self._patches(self.fold.train, augmented=True),
             validation_patches=(
                 self._patches(self.fold.val, augmented=False) if self.fold.val else None
@@ -207,13 +208,10 @@ class _Run:
 
     def _objective(self) -> Any:
         planned = self.planned
-        counts = {
-            t.name: planned.table.class_counts(t, self.fold.train)
-            for t in planned.description.tasks
-        }
+        counts = {t.name: planned.table.class_counts(t, self.fold.train) for t in planned.tasks}
         return build_objective(
-            planned.description.label_scheme,
-            planned.description.tasks,
+            planned.labels,
+            planned.tasks,
             counts,
             self.request.recipe.classification_loss,
             batch_dice=self.configuration.batch_dice,
@@ -313,7 +311,7 @@ class _Run:
 
 def _class_indices(planned: PlannedDataset, cases: Sequence[str]) -> dict[str, dict[str, int]]:
     indices: dict[str, dict[str, int]] = {}
-    for task in planned.description.tasks:
+    for task in planned.tasks:
         labels = {case: planned.table.record(case).labels.get(task.name) for case in cases}
         indices[task.name] = {
             case: UNKNOWN_CLASS if label is None else task.index(label, where=f"case {case!r}")
@@ -325,12 +323,15 @@ def _class_indices(planned: PlannedDataset, cases: Sequence[str]) -> dict[str, d
 def _prepared_store(
     planned: PlannedDataset, configuration_name: str, cases: Sequence[str]
 ) -> PreparedStore:
-    store = PreparedStore.of(planned.folders, planned.plan.configuration(configuration_name))
-    missing = sorted(set(cases) - set(store.cases()))
+    configuration, labels = planned.plan.configuration(configuration_name), planned.labels
+    store = PreparedStore.of(planned.folders, configuration)
+    store.adopt_stock(planned.plan, labels)
+    settings = preparation_hash(planned.plan, configuration, labels)
+    missing = [case for case in cases if not store.is_current(case, settings)]
     if missing:
         raise RequestError(
             f"prepared cases of {planned.folders.name}, {configuration_name}",
-            found=f"{len(missing)} of {len(cases)} missing, first {missing[0]!r}",
+            found=f"{len(missing)} of {len(cases)} missing or out of date, first {missing[0]!r}",
             expected="every case of the fold prepared with this plan",
             remedy=f"Run `segduet preprocess {planned.folders.name} -c {configuration_name}`.",
         )
