@@ -128,14 +128,14 @@ def test_mean_hu_of_the_lesion_does_not_depend_on_the_subtype():
     means = np.array(
         [
             [
-                case.image[ndimage.binary_erosion(case.label_map == 2)].mean()
+                case.image[case.label_map == 2].mean()
                 for case in (generate_pancreas_case(DEMO, subtype=s, seed=seed) for s in range(3))
             ]
             for seed in range(4)
         ]
     )
     assert np.abs(means[:, 1] - means[:, 0]).max() < 8
-    assert abs((means[:, 2] - means[:, 0]).mean()) < 15
+    assert np.abs(means[:, 2] - means[:, 0]).max() < 8
 
 
 def test_texture_only_signal_gives_all_subtypes_one_outline():

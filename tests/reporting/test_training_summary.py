@@ -99,3 +99,12 @@ def test_nothing_recorded_is_said_everywhere():
         section = report.split(f"## {heading}")[1].split("##")[0]
         assert "not measured" in section, heading
     assert "segduet evaluate" in report.split("## Next Actions")[1]
+
+
+def test_without_a_selection_the_last_epoch_is_kept_and_said_so():
+    """B09: the default rule selects nothing."""
+    history = [{"epoch": 0, "train": {"loss": 1.0}, "validation": {"patch_dice": 0.9}}]
+    text = training_summary("run", history, None, selected_by=None)
+    block = text.split("## Best Model")[1].split("##")[0]
+    assert "nothing was selected" in block
+    assert "0.9" not in block

@@ -117,8 +117,9 @@ def evaluate(
         selected_from=selected_from,
         workers=num_workers(workers),
     )
-    summary = run(data_root(root), request).outcome
-    print_result(summary, summary_lines(summary), as_json=as_json)
+    manifest = run(data_root(root), request)
+    lines = [*summary_lines(manifest.outcome), *(f"note: {w}" for w in manifest.warnings)]
+    print_result(manifest.outcome, lines, as_json=as_json)
 
 
 def summary_lines(summary: Any) -> list[str]:
@@ -178,7 +179,7 @@ def package(
     from segduet.workflows.packaging import check_quiz_package, write_quiz_package
 
     if kind is PackageKind.QUIZ:
-        outcome = write_quiz_package(source, images, out or Path("results.zip"), task)
+        outcome = write_quiz_package(source, images, out or Path("results.zip"), task).outcome
         lines = [f"{outcome['cases']} cases in {outcome['archive']}"]
         print_result(outcome, lines, as_json=as_json)
         return

@@ -125,7 +125,7 @@ def check(
         if rows:
             print_table(f"{dataset}", ["severity", "kind", "case", "what was found"], rows)
         print_result({}, manifest.outcome["lines"], as_json=False)
-    if any(f["severity"] == "error" for f in findings):
+    if findings:
         raise typer.Exit(FINDINGS)
 
 
@@ -140,7 +140,8 @@ def plan(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
     hold_out_validation: Annotated[
-        bool, typer.Option(help="Keep validation cases out of the fingerprint.")
+        bool,
+        typer.Option("--hold-out-validation", help="Keep validation cases out of the fingerprint."),
     ] = False,
     root: DataRootOption = None,
     workers: WorkersOption = None,

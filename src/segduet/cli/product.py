@@ -1,10 +1,12 @@
 """`demo` and `info`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from segduet.cli.answers import summary_lines
 from segduet.cli.display import duration, print_result, progress
 from segduet.cli.options import DataRootOption, JsonOption, data_root
 
@@ -26,7 +28,6 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole road on phantoms, on the CPU, in minutes."""
-    from segduet.cli.answers import summary_lines
     from segduet.workflows.demo import DemoRequest
     from segduet.workflows.demo import demo as run
 
@@ -47,9 +48,35 @@ def info(
     root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show versions, devices, recipes and folders; or a model's record, without unpickling."""
+    """Show versions, cores, recipes and folders; or a model's record, without unpickling."""
     from segduet.workflows.information import describe_installation, describe_model
 
-    outcome = describe_model(model) if model else describe_installation(data_root(root))
-    lines = [f"{key}: {value}" for key, value in outcome.items()]
+    if model is None:
+        outcome = describe_installation(data_root(root))
+        print_result(outcome, [f"{k}: {v}" for k, v in outcome.items()], as_json=as_json)
+        return
+    outcome = describe_model(model)
+    lines = [line for name, record in outcome.items() for line in record_lines(name, record)]
     print_result(outcome, lines, as_json=as_json)
+
+
+def record_lines(name: str, record: Mapping[str, Any]) -> list[str]:
+    """One run in a few lines: what was trained, its last epoch, its validation.
+
+    Args:
+        name: of the run folder.
+        record: what `describe_model` says about it.
+    """
+    recipe, seconds = record["recipe"], record["seconds"]["wall"]
+    lines = [
+        f"{name}: {record['dataset']}, {record['plans']}, {record['configuration']}, "
+        f"recipe {recipe['name']}, seed {record['seed']}, {record['epochs_done']} of "
+        f"{recipe['epochs']} epochs in {duration(seconds)}"
+    ]
+    last = record["last_epoch"]
+    if last:
+        losses = ", ".join(f"{k} {v:.3f}" for k, v in last["train"].items())
+        lines.append(f"  epoch {last['epoch']}: {losses}")
+    validation = record["validation"]
+    told = [validation] if isinstance(validation, str) else summary_lines(validation)
+    return [*lines, *(f"  validation: {line.strip()}" for line in told)]

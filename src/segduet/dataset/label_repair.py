@@ -68,11 +68,11 @@ def repair_mask(values: np.ndarray, value_map: Mapping[int, int], *, case: str) 
     Raises:
         DataError: a value is further than `TOLERANCE` from an integer, or not among the declared.
     """
-    nearest, error = _snapped(values, value_map, where=case)
+    nearest, error = _snapped(values, value_map, where=_mask_of(case))
     declared = _present_values(nearest)
     for value in declared:
         if value not in value_map:
-            _refuse(value, value_map, where=case)
+            _refuse(value, value_map, where=_mask_of(case))
     table = np.zeros(max(declared) + 1, dtype=np.uint8)
     table[declared] = [value_map[v] for v in declared]
     label_map = table[nearest]
@@ -119,7 +119,7 @@ def _snapped(
     """Nearest integers (uint16) and the distance from them."""
     low, high = values.min(), values.max()
     if low < -TOLERANCE or high > _MAX_VALUE + TOLERANCE:
-        _refuse(float(low if low < -TOLERANCE else high), value_map, where=where)
+        _refuse(low if low < -TOLERANCE else high, value_map, where=where)
     if values.dtype.kind != "f":
         # nothing to round; one zero stands for the distance everywhere
         return values.astype(np.uint16, copy=False), np.zeros(1)
@@ -127,7 +127,7 @@ def _snapped(
     error = np.abs(values - nearest)
     worst = int(np.argmax(error))
     if error.flat[worst] > TOLERANCE:
-        _refuse(float(values.flat[worst]), value_map, where=where)
+        _refuse(values.flat[worst], value_map, where=where)
     return nearest.astype(np.uint16), error
 
 
@@ -135,11 +135,15 @@ def _present_values(nearest: np.ndarray) -> list[int]:
     return [int(value) for value in np.flatnonzero(np.bincount(nearest.ravel()))]
 
 
-def _refuse(value: float, value_map: Mapping[int, int], *, where: str) -> NoReturn:
+def _mask_of(case: str) -> str:
+    return f"case {case!r}, mask"
+
+
+def _refuse(value: np.number | int, value_map: Mapping[int, int], *, where: str) -> NoReturn:
     expected = f"one of {sorted(value_map)}" if value_map else f"integers from 0 to {_MAX_VALUE}"
     raise DataError(
-        f"case {where!r}, mask",
-        found=f"the value {value:.9g}",
+        where,
+        found=f"the value {value!s}",  # numpy's shortest: 1.4, not 1.39999998
         expected=f"{expected} (within {TOLERANCE:g})",
         remedy="Correct the mask, or declare the label and its value.",
     )

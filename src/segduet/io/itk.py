@@ -20,6 +20,9 @@ from segduet.io.failures import unreadable
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 ITK_ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".mha")
 
+#: Header (348) and the flag for extensions (4), of which ITK writes none.
+_NIFTI_HEADER_BYTES = 352
+
 #: Direction cosines are stored as float32 or rounded text; a shear is far larger than this.
 _ORTHONORMAL_TOLERANCE = 1e-2
 
@@ -60,6 +63,18 @@ def write_scan(path: Path, array: np.ndarray, geometry: Geometry) -> None:
         SimpleITK.WriteImage(image, str(path), True)
     except RuntimeError as error:
         raise OSError(str(error)) from error
+    is_nifti = path.name.lower().endswith(NIFTI_ENDINGS)
+    if is_nifti and not _is_whole_nifti(path, array.nbytes):
+        # ITK says nothing where the disk is full
+        raise OSError("the file was cut short")
+
+
+def _is_whole_nifti(path: Path, num_bytes: int) -> bool:
+    """Whether the file is as long as its pixels ask for; a gzip file says so in its last bytes."""
+    size = path.stat().st_size
+    if path.name.lower().endswith(".gz"):
+        size = int.from_bytes(path.read_bytes()[-4:], "little")  # RFC 1952, modulo 2^32
+    return size % 2**32 == (num_bytes + _NIFTI_HEADER_BYTES) % 2**32
 
 
 def _open(path: Path) -> SimpleITK.ImageFileReader:

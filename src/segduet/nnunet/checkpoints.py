@@ -154,4 +154,7 @@ def write_stock_checkpoint(
         "inference_allowed_mirroring_axes": tuple(mirror_axes) or None,
     }
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(str(error)) from error

@@ -17,21 +17,28 @@ Shape = tuple[int, int, int]
 
 
 def write_array(path: Path, array: np.ndarray, patch_zyx: Shape) -> None:
-    """Writes a (C, Z, Y, X) array atomically, in chunks about the size of a patch."""
+    """Writes a (C, Z, Y, X) array atomically, in chunks about the size of a patch.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written.
+    """
     blocks = _blocks(array.shape[1:], patch_zyx, array.itemsize)
     chunks = [
         min(size, block * -(-min(patch, size) // block))
         for size, patch, block in zip(array.shape[1:], patch_zyx, blocks, strict=True)
     ]
     with atomic_path(path) as temporary:
-        blosc2.asarray(
-            np.ascontiguousarray(array),
-            urlpath=str(temporary),
-            mode="w",
-            chunks=(1, *chunks),
-            blocks=(1, *blocks),
-            cparams={"codec": blosc2.Codec.LZ4HC, "clevel": 5, "nthreads": 1},
-        )
+        try:
+            blosc2.asarray(
+                np.ascontiguousarray(array),
+                urlpath=str(temporary),
+                mode="w",
+                chunks=(1, *chunks),
+                blocks=(1, *blocks),
+                cparams={"codec": blosc2.Codec.LZ4HC, "clevel": 5, "nthreads": 1},
+            )
+        except RuntimeError as error:  # what blosc2 makes of a full disk
+            raise OSError(str(error)) from error
 
 
 def _blocks(shape: tuple[int, ...], patch_zyx: Shape, itemsize: int) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segduet.core.errors import DataError
+from segduet.io.images import read_image, read_label_map
 from segduet.nnunet.case_pool import work_on_cases
 from segduet.nnunet.raw_cases import RawCase
 
@@ -40,8 +41,9 @@ def dataset_fingerprint(
         workers: processes that read images.
 
     Raises:
-        DataError: no mask has any foreground.
-        SegduetError: a case cannot be read or has voxels that are not numbers.
+        DataError: no mask has any foreground, or a file cannot be read, is cut short, or has
+            voxels that are not numbers.
+        SegduetError: nnunetv2 stopped at a case, which is named.
     """
     samples_per_case = _NUM_FOREGROUND_VOXELS // len(cases)
     analyse = partial(_analyse, reader, samples_per_case)
@@ -71,6 +73,10 @@ def _analyse(reader: type[Any], num_samples: int, _case: str, files: RawCase) ->
         DatasetFingerprintExtractor,
     )
 
+    # nnU-Net's readers fill up a NIfTI file that was cut short without a word; ours refuse it
+    read_image(files.images)
+    if files.mask is not None:
+        read_label_map(files.mask)
     shape, spacing, intensities, _, kept = DatasetFingerprintExtractor.analyze_case(
         [str(p) for p in files.images], str(files.mask), reader, num_samples
     )

@@ -21,7 +21,7 @@ def training_summary(
     history: History,
     summary: Summary | None,
     *,
-    selected_by: str,
+    selected_by: str | None,
     facts: Mapping[str, str] | None = None,
 ) -> str:
     """The summary of a run as Markdown that reads well as plain text.
@@ -31,7 +31,7 @@ def training_summary(
         history: lines of `metrics.jsonl`; may be empty.
         summary: content of `summary.json`; None where nothing was evaluated.
         selected_by: name of the series the kept checkpoint was chosen by, such as
-            `validation/patch_dice`.
+            `full_case/score`; None where nothing was chosen and the last epoch is kept.
         facts: rows for the overview, such as parameters and numbers of cases.
     """
     series = read_series(history)
@@ -67,7 +67,10 @@ def _overview(
     yield from (f"- **{name}**: {value}" for name, value in facts.items())
 
 
-def _best(series: Mapping[str, Series], selected_by: str) -> Iterator[str]:
+def _best(series: Mapping[str, Series], selected_by: str | None) -> Iterator[str]:
+    if selected_by is None:
+        yield "- The last epoch: nothing was selected, so validation figures are not the best of many"
+        return
     if selected_by not in series:
         yield f"- **Epoch**: {NOT_MEASURED} (no figure {selected_by!r} was recorded)"
         return

@@ -186,7 +186,10 @@ def _write(target: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     text = json.dumps(header, allow_nan=False)
     with atomic_path(target) as temporary:
-        save_file(plain, temporary, metadata={_HEADER: text})
+        try:
+            save_file(plain, temporary, metadata={_HEADER: text})
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(str(error)) from error
 
 
 def _read(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -37,9 +37,17 @@ def choose_compute(device: str, precision: str) -> Compute:
     """Resolves `auto`: CUDA where there is one; bf16 where the processor computes in it.
 
     Raises:
-        RequestError: a device that is not there, or fp16 on a CPU (it has no fp16 arithmetic).
+        RequestError: a device that is not there, an unknown precision, or fp16 on a CPU (it has
+            no fp16 arithmetic).
     """
     chosen = _device(device)
+    if precision not in ("auto", *_DTYPES):
+        raise RequestError(
+            f"--precision {precision}",
+            found="no precision",
+            expected=f"auto, {', '.join(_DTYPES)}",
+            remedy="Choose one of them.",
+        )
     if precision == "auto":
         precision = "bf16" if _has_bf16(chosen) else "fp32"
     if precision == "fp16" and chosen.type == "cpu":

@@ -191,7 +191,10 @@ def _validate_patches(job: TrainingJob, state: TrainingState) -> dict[str, float
         last_step=-(-count // job.batch_size),
         workers=0,
     )
-    return validate_patches(network, stream, job.objective, job.labels, job.compute)
+    measured = validate_patches(network, stream, job.objective, job.labels, job.compute)
+    weights = state.balancer.weights(state.epoch)
+    loss = sum(weight * (measured[name] or 0.0) for name, weight in weights.items())
+    return {"loss": loss, **measured}
 
 
 def _model(state: TrainingState) -> JointNetwork:

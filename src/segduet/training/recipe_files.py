@@ -35,8 +35,20 @@ def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
                 expected="something like optimizer.learning_rate=0.001",
                 remedy="Write the key, an equals sign and the value, without spaces.",
             )
-        content = _with(content, key.split("."), yaml.safe_load(value), change)
+        content = _with(content, key.split("."), _value(value, change), change)
     return validated(Recipe, content, where=f"recipe {name_or_file}")
+
+
+def _value(text: str, change: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RequestError(
+            f"--set {change}",
+            found=f"a value that is not YAML ({' '.join(str(error).split())})",
+            expected="a number, a word, or a list such as [64, 32]",
+            remedy="Correct the value.",
+        ) from error
 
 
 def _read(name_or_file: str) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from segduet.dataset.check import check_dataset
 from segduet.dataset.summary import DatasetSummary, summarize_dataset
 
 REPORT_FILE = "dataset-report.json"
+MANIFEST_FILE = "check_manifest.json"  # manifest.json there is the import's
 
 
 def check(root: DataRoot, dataset: str, *, workers: int = 1) -> RunManifest:
     """Looks at every file of a raw dataset; writes `dataset-report.json` where all can be read.
+
+    The manifest lies beside it as `check_manifest.json`.
 
     Returns:
         The manifest; its outcome holds `findings` and, in `lines`, the dataset in a few words.
@@ -29,7 +32,7 @@ def check(root: DataRoot, dataset: str, *, workers: int = 1) -> RunManifest:
     if summary is not None:
         write_json(folders.raw / REPORT_FILE, summary.to_json())
     errors = sum(f.severity == "error" for f in findings)
-    return RunManifest(
+    manifest = RunManifest(
         command="check",
         arguments={"dataset": folders.name},
         outcome={
@@ -43,6 +46,8 @@ def check(root: DataRoot, dataset: str, *, workers: int = 1) -> RunManifest:
         started=utc(started),
         seconds=time.time() - started,
     )
+    manifest.write(folders.raw, MANIFEST_FILE)
+    return manifest
 
 
 def _summary(folders: DatasetFolders, workers: int) -> DatasetSummary | None:

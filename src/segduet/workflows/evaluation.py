@@ -10,7 +10,7 @@ import numpy as np
 
 from segduet.core.cases import CaseTable, Split
 from segduet.core.errors import DataError, RequestError
-from segduet.core.files import write_json
+from segduet.core.files import read_csv, write_json
 from segduet.core.folders import DataRoot
 from segduet.core.labels import LabelScheme
 from segduet.core.manifest import RunManifest, utc
@@ -69,12 +69,13 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
     """
     started = time.time()
     dataset = ReferenceDataset.open(root, request.reference)
-    answers = _answers(request.predictions / "predictions.csv", dataset.description.tasks)
-    references = dataset.references(with_tasks=answers is not None)
+    table = request.predictions / "predictions.csv"
+    tasks = _answered(table, dataset.description.tasks)
+    references = dataset.references(tasks)
     scores = evaluate_folder(
         references,
         request.predictions,
-        answers=answers or {},
+        answers=_answers(table, tasks) if tasks else {},
         cases=_chosen_cases(root, request, references.table),
         workers=request.workers,
     )
@@ -96,6 +97,11 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
             "fold": request.fold,
         },
         outcome=summary,
+        warnings=[
+            f"{task.name!r} was not scored: {table} has no answers to it"
+            for task in dataset.description.tasks
+            if task not in tasks
+        ],
         started=utc(started),
         seconds=time.time() - started,
     )
@@ -120,10 +126,14 @@ def _chosen_cases(
     return table.of_split(request.split) if request.split else None
 
 
-def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.ndarray]] | None:
-    """Class probabilities by case and task; None where the predictions have no such file."""
-    if not source.is_file():
-        return None
+def _answered(source: Path, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
+    """The tasks the predictions have answers to; none without a table, or of a stock model."""
+    columns = read_csv(source)[0] if source.is_file() else []
+    return tuple(task for task in tasks if task.name in columns)
+
+
+def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.ndarray]]:
+    """Class probabilities by case and task."""
     rows = read_answers(source, tasks)
     failed = [row for row in rows if row.status == "failed"]
     if failed:

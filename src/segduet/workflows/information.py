@@ -9,17 +9,22 @@ from segduet.core.errors import RequestError
 from segduet.core.files import read_json, read_json_lines
 from segduet.core.folders import DataRoot
 from segduet.core.manifest import installed_versions
+from segduet.training.recipe_files import recipe_names
 
+#: Stock nnU-Net finds our trainer here, see `workflows/nnunet_trainer.py`.
+SHIM_FOLDER = Path(__file__).resolve().parents[1] / "nnunet_shim"
 _TRAINING_PACKAGES = ("torch", "nnunetv2", "batchgeneratorsv2")
 
 
 def describe_installation(root: DataRoot) -> dict[str, Any]:
-    """Versions, whether training is possible, cores, and where datasets are looked for."""
+    """Versions, whether training is possible, cores, recipes, and where datasets are looked for."""
     missing = [name for name in _TRAINING_PACKAGES if not _is_installed(name)]
     return {
         "versions": installed_versions(),
         "training": "ready" if not missing else f"not installed: {missing}",
         "cores": len(os.sched_getaffinity(0)),
+        "recipes": list(recipe_names()),
+        "nnUNet_extTrainer": str(SHIM_FOLDER),
         "nnUNet_raw": str(root.raw),
         "nnUNet_preprocessed": str(root.preprocessed),
         "nnUNet_results": str(root.results),

@@ -1,6 +1,6 @@
 """Opening a trained model: ours, or a stock nnU-Net model folder (B11)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,12 @@ from segduet.core.tasks import TaskSpec
 from segduet.nnunet.model_folder import StockModelFolder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from segduet.networks.joint import JointNetwork
 
 MODEL_FILE = "model.safetensors"
+MODEL_FORMAT = "segduet-model-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,7 @@ class Model:
     """A model folder: one plan, one configuration, one network per fold.
 
     Attributes:
-        tasks: case-level tasks it answers; empty for a stock nnU-Net model.
+        tasks: case-level tasks it answers; empty where nnU-Net's own trainer made it.
         fold_files: fold name -> weights, `model.safetensors` or a stock checkpoint.
     """
 
@@ -89,27 +92,41 @@ def open_model(path: Path, folds: Sequence[str] | None = None) -> Model:
         plan=stock.plan,
         configuration_name=stock.configuration_name,
         description=stock.description,
-        tasks=_tasks(available[chosen[0]]),
+        tasks=_tasks(available[chosen[0]], stock.plan),
         fold_files={fold: available[fold] for fold in chosen},
     )
 
 
-def _tasks(weights: Path) -> tuple[TaskSpec, ...]:
+def _tasks(weights: Path, plan: Plan) -> tuple[TaskSpec, ...]:
     if weights.name != MODEL_FILE:
-        return ()
+        # our trainer inside stock nnU-Net leaves heads in the checkpoint; nnU-Net's own has none
+        has_heads = any(k.startswith("heads.") for k in _read_stock(weights))
+        return plan.segduet.tasks if has_heads else ()
+    _, header = _read_ours(weights)
+    return tuple(validated(TaskSpec, t, where=str(weights)) for t in header["tasks"])
+
+
+def _read_ours(weights: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     from segduet.training.checkpoint import read_model
 
-    _, header = read_model(weights)
-    return tuple(validated(TaskSpec, t, where=str(weights)) for t in header["tasks"])
+    tensors, header = read_model(weights)
+    if header.get("format") != MODEL_FORMAT:
+        raise DataError(
+            str(weights),
+            found=f"a file of the format {header.get('format')!r}",
+            expected=f"a model ({MODEL_FORMAT})",
+            remedy="Restore the model from a backup, or finish the training with --resume.",
+        )
+    return tensors, header
 
 
 def _load_network(model: Model, weights: Path) -> "JointNetwork":
     from segduet.networks.config import HeadConfig
     from segduet.networks.joint import build_joint_network
-    from segduet.training.checkpoint import load_unique, read_model
+    from segduet.training.checkpoint import load_unique
 
     is_ours = weights.name == MODEL_FILE
-    tensors, header = read_model(weights) if is_ours else ({}, {})
+    tensors, header = _read_ours(weights) if is_ours else ({}, {})
     head = validated(HeadConfig, header.get("head", {}), where=str(weights))
     network = build_joint_network(
         configuration=model.configuration,
@@ -128,9 +145,8 @@ def _load_network(model: Model, weights: Path) -> "JointNetwork":
 
 def _load_stock(network: "JointNetwork", checkpoint: Path) -> None:
     from segduet.networks.warm_start import load_matching
-    from segduet.nnunet.checkpoints import read_stock_checkpoint
 
-    report = load_matching(network, read_stock_checkpoint(checkpoint).weights)
+    report = load_matching(network, _read_stock(checkpoint))
     unmatched = [*report.missing, *report.unexpected, *report.wrong_shape]
     if unmatched:
         raise DataError(
@@ -139,6 +155,12 @@ def _load_stock(network: "JointNetwork", checkpoint: Path) -> None:
             expected="the weights of the network in plans.json",
             remedy="Use the checkpoint that belongs to this model folder.",
         )
+
+
+def _read_stock(checkpoint: Path) -> "Mapping[str, Tensor]":
+    from segduet.nnunet.checkpoints import read_stock_checkpoint
+
+    return read_stock_checkpoint(checkpoint).weights
 
 
 def write_model_folder(folder: Path, plan: Plan, description: DatasetDescription) -> None:
@@ -150,7 +172,7 @@ def write_model_folder(folder: Path, plan: Plan, description: DatasetDescription
 def model_header(model_tasks: Sequence[TaskSpec], head: Any, **record: Any) -> dict[str, Any]:
     """Header of model.safetensors: what is needed to rebuild the network, and a few facts."""
     return {
-        "format": "segduet-model-1",
+        "format": MODEL_FORMAT,
         "tasks": [t.model_dump(mode="json") for t in model_tasks],
         "head": head.model_dump(mode="json"),
         **record,

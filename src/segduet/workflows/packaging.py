@@ -1,16 +1,18 @@
 """`segduet package`: the quiz submission, written and examined (F79)."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from segduet.core.errors import DataError
 from segduet.core.files import read_csv
+from segduet.core.manifest import RunManifest, utc
 from segduet.reporting.submission import source_images, write_submission
 from segduet.reporting.submission_check import check_submission
 
 
-def write_quiz_package(predictions: Path, images: Path, target: Path, task: str) -> dict[str, Any]:
-    """Writes the archive from a folder that `predict` wrote.
+def write_quiz_package(predictions: Path, images: Path, target: Path, task: str) -> RunManifest:
+    """Writes the archive from a folder that `predict` wrote, and `<archive>_manifest.json`.
 
     Args:
         predictions: masks and predictions.csv.
@@ -21,10 +23,19 @@ def write_quiz_package(predictions: Path, images: Path, target: Path, task: str)
     Raises:
         DataError: a missing mask or answer, or an archive the quiz would refuse.
     """
+    started = time.time()
     subtypes = _subtypes(predictions / "predictions.csv", task)
     sources = source_images(images)
     write_submission(target, predictions, subtypes, sources)
-    return {"archive": str(target), "cases": len(sources)}
+    manifest = RunManifest(
+        command="package",
+        arguments={"predictions": str(predictions), "images": str(images), "task": task},
+        outcome={"archive": str(target), "cases": len(sources)},
+        started=utc(started),
+        seconds=time.time() - started,
+    )
+    manifest.write(target.parent, f"{target.stem}_manifest.json")
+    return manifest
 
 
 def check_quiz_package(archive: Path, images: Path) -> dict[str, Any]:

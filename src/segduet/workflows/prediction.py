@@ -107,9 +107,12 @@ def _arguments(request: PredictRequest, model: Model) -> dict[str, Any]:
 def torch_engines(model: Model, *, device: str, precision: str) -> list[Engine]:
     """One torch engine per fold of a model."""
     from segduet.inference.engines.torch_engine import Precision, TorchEngine
+    from segduet.training.allocator import keep_freed_memory
     from segduet.training.devices import choose_compute
 
     compute = choose_compute(device, precision)
+    if compute.device.type == "cpu":
+        keep_freed_memory()
     return [
         TorchEngine(
             network,

@@ -8,6 +8,7 @@ from typing import Self
 from segduet.core.cases import CaseTable
 from segduet.core.description import DatasetDescription
 from segduet.core.folders import DataRoot
+from segduet.core.tasks import TaskSpec
 from segduet.evaluation.evaluate import References
 from segduet.inference.inputs import find_case_inputs
 
@@ -35,14 +36,18 @@ class ReferenceDataset:
         table = CaseTable.read(folder / "cases.csv", description.tasks)
         return cls(folder=folder, description=description, table=table)
 
-    def references(self, *, with_tasks: bool = True) -> References:
-        """Masks (in `labelsTr`, `labelsTs` or the folder itself) and classes to score against."""
+    def references(self, tasks: Sequence[TaskSpec] = ()) -> References:
+        """Masks (in `labelsTr`, `labelsTs` or the folder itself) and classes to score against.
+
+        Args:
+            tasks: those of the dataset's tasks that are to be scored.
+        """
         return References(
             table=self.table,
             mask_folders=[self.folder / "labelsTr", self.folder / "labelsTs", self.folder],
             file_ending=self.description.file_ending,
             labels=self.description.label_scheme,
-            tasks=self.description.tasks if with_tasks else (),
+            tasks=tasks,
         )
 
     def image_files(self) -> dict[str, Sequence[Path]]:

@@ -42,6 +42,9 @@ class _Results:
 def report(root: DataRoot, sources: Sequence[Path], out: Path) -> RunManifest:
     """Writes the page, and beside it the training summary as text where a run is given.
 
+    The manifest is `<page>_manifest.json`, since pages often lie in an evaluation folder, which
+    has one of its own.
+
     Args:
         sources: a run folder (training, and its validation), an evaluation folder, or one of each;
             the evaluation's results then stand beside the run's curves.
@@ -63,21 +66,24 @@ def report(root: DataRoot, sources: Sequence[Path], out: Path) -> RunManifest:
         text_file = out.with_name("training_summary.md")
         write_text(text_file, _training_summary(inputs))
         written.append(str(text_file))
-    return RunManifest(
+    manifest = RunManifest(
         command="report",
         arguments={"sources": [str(s) for s in sources]},
         outcome={"written": written},
         started=utc(started),
         seconds=time.time() - started,
     )
+    manifest.write(out.parent, f"{out.stem}_manifest.json")
+    return manifest
 
 
 def _training_summary(inputs: ReportInputs) -> str:
+    rule = (inputs.run_record or {}).get("selection_rule", "last")
     return training_summary(
         inputs.title,
         inputs.metrics_history or (),
         inputs.summary,
-        selected_by="validation/patch_dice",
+        selected_by=None if rule == "last" else "full_case/score",
         facts=inputs.facts,
     )
 

@@ -26,15 +26,21 @@ from segduet.training.augmentation import plan_augmentation
 from segduet.training.checkpoint import TrainingState, load_unique, read_model, write_model
 from segduet.training.config import Recipe
 from segduet.training.devices import Compute, choose_compute
-from segduet.training.loop import BEST_MODEL, CHECKPOINT, Progress, TrainingJob
+from segduet.training.loop import BEST_MODEL, Progress, TrainingJob
 from segduet.training.loop import train as run_training
 from segduet.training.objective import build_objective
 from segduet.training.samples import UNKNOWN_CLASS, PatchDataset, PatchSource
 from segduet.workflows.full_validation import FullCaseValidator
 from segduet.workflows.models import MODEL_FILE, model_header, write_model_folder
 from segduet.workflows.planned_dataset import PlannedDataset
-
-RUN_RECORD = "run.json"
+from segduet.workflows.run_folder import (
+    RUN_RECORD,
+    STOCK_CHECKPOINT,
+    VALIDATION,
+    choose_run_folder,
+    refuse_earlier,
+    remove_earlier,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +87,17 @@ def train(
     """
     started, cpu = time.time(), time.process_time()
     planned = PlannedDataset.open(root, request.dataset, request.plans)
-    folder = _run_folder(planned, request)
+    folder = choose_run_folder(
+        planned,
+        trainer=request.name or f"segduet_{request.recipe.name}",
+        configuration=request.configuration,
+        fold=request.fold,
+    )
+    if not (request.resume or request.overwrite):
+        refuse_earlier(folder)
     run = _Run.build(planned, request, folder)
+    if not request.resume:
+        remove_earlier(folder)
     if run.compute.device.type == "cpu":
         keep_freed_memory()
     state = run_training(run.job(on_progress), resume=request.resume)
@@ -119,21 +134,6 @@ def _arguments(request: TrainRequest) -> dict[str, Any]:
         "pretrained": str(request.pretrained) if request.pretrained else None,
         "resume": request.resume,
     }
-
-
-def _run_folder(planned: PlannedDataset, request: TrainRequest) -> Path:
-    trainer = request.name or f"segduet_{request.recipe.name}"
-    folder = planned.folders.run(
-        trainer, planned.plan.plans_name, request.configuration, request.fold
-    )
-    if (folder / CHECKPOINT).exists() and not (request.resume or request.overwrite):
-        raise RequestError(
-            str(folder),
-            found="a training",
-            expected="an empty run folder",
-            remedy="Go on with --resume, start anew with --overwrite, or choose a --name.",
-        )
-    return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +257,7 @@ class _Run:
         write_model_folder(self.folder.parent, self.planned.plan, description)
         write_model(self.folder / MODEL_FILE, model, header)
         write_stock_checkpoint(
-            self.folder / "checkpoint_final.pth",
+            self.folder / STOCK_CHECKPOINT,
             weights=_segmentation_weights(model),
             plans=self.planned.plan.to_json(),
             dataset_json=description.model_dump(by_alias=True, exclude_none=True, mode="json"),
@@ -269,7 +269,7 @@ class _Run:
         outcome: dict[str, Any] = {"selected_from": selected_from}
         if self.fold.val and recipe.validation.final:
             validator = self.validator(mirrored=True)
-            summary = validator.write(model, self.folder / "validation", selected_from)
+            summary = validator.write(model, self.folder / VALIDATION, selected_from)
             outcome["validation"] = summary
         return outcome
 

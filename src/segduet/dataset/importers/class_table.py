@@ -36,12 +36,19 @@ def read_class_table(source: Path, options: ImportOptions) -> ClassTable:
 
     Raises:
         RequestError: the class column is one of the table's own columns.
-        DataError: unreadable, a missing column, a repeated or empty case id, an unknown split or
-            class, or fewer than two classes.
+        DataError: unreadable, without a row, a missing column, a repeated or empty case id, an
+            unknown split or class, or fewer than two classes.
     """
     columns, rows = read_csv(source)
     column = options.class_column
     _check_columns(source, columns, column)
+    if not rows:
+        raise DataError(
+            str(source),
+            found="no cases",
+            expected="a line for every image",
+            remedy="Fill the table.",
+        )
     task = _task(source, [row[column] for row in rows if row[column]], options)
     records: dict[str, CaseRecord] = {}
     for number, row in enumerate(rows, start=2):

@@ -32,13 +32,6 @@ def read_table(root: Path, options: ImportOptions) -> SourceDataset:
     images, masks = (_image_files(root / folder) for folder in ("images", "masks"))
     cases = [_case(record, images, masks, table) for record in table.records]
     _refuse_unclaimed(root, images, masks, cases)
-    if not cases:
-        raise DataError(
-            table.where,
-            found="no cases",
-            expected="a line for every image",
-            remedy="Fill the table.",
-        )
     value_map = find_value_map([c.mask for c in cases if c.mask], options)
     names = names_of_labels(len(value_map) - 1, options)
     labels, order = label_entries(names, options.region_mode or RegionMode.PLAIN)

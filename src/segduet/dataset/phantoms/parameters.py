@@ -111,13 +111,13 @@ class PancreasPhantomConfig:
     def demo(cls, *, difficulty: float = 0.1) -> Self:
         """Small volumes with a large lesion, learnt by a small network in minutes on a CPU."""
         return cls(
-            spacing_z_mm=(2.7, 2.8, 2.9, 3.0, 3.1, 3.2, 3.3),
-            spacing_inplane_mm=(1.4, 1.42, 1.46, 1.5, 1.54, 1.58, 1.6),
+            spacing_z_mm=(3.5, 3.6, 3.7, 3.8, 3.9, 4.0, 4.1),
+            spacing_inplane_mm=(2.1, 2.13, 2.16, 2.2, 2.24, 2.27, 2.3),
             extent_zyx_mm=(93.0, 123.0, 143.0),
             extent_log_sd=(0.10, 0.06, 0.06),
             extent_z_power=0.0,
-            min_shape_zyx=(24, 72, 80),
-            max_shape_zyx=(40, 96, 112),
+            min_shape_zyx=(18, 46, 52),
+            max_shape_zyx=(32, 64, 76),
             organ_share=0.052,
             lesion_share=0.014,
             lesion_log_sd=0.4,
@@ -125,7 +125,7 @@ class PancreasPhantomConfig:
             max_lesion_share=0.03,
             difficulty=difficulty,
             texture_sd_hu=45.0,
-            texture_wavelength_mm=9.0,
+            texture_wavelength_mm=12.0,
             noise_sd_hu=12.0,
             noise_correlation_mm=1.5,
             parenchyma_hu=115.0,
