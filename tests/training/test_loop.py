@@ -92,6 +92,9 @@ def test_progress_counts_every_step(make_job):
     assert [p.step for p in seen] == list(range(1, 13))
     assert seen[-1].seconds_left == 0
     assert set(seen[0].losses) == {"loss", "segmentation", "task:kind"}
+    assert "epoch 0, step 1/12" in seen[0].line
+    assert "0.0 min left" in seen[-1].line
+    assert seen[5].share == 0.5
 
 
 def test_best_joint_keeps_the_best_and_counts_the_candidates(make_job):

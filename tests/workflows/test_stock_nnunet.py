@@ -73,6 +73,21 @@ def test_a_stock_model_segments_and_classifies_nothing(
     assert [row["case"] for row in table(ours)] == CASES
 
 
+def test_a_stock_model_that_was_not_trained_mirrored_is_not_mirrored(
+    road: Any, tmp_path: Path, segduet: Callable
+) -> None:
+    """nnU-Net writes the axes into the checkpoint (nnUNetTrainerNoMirroring: none)."""
+    mine = road.copy(tmp_path / "road")
+    (mine.run / "model.safetensors").unlink()
+    checkpoint = mine.run / "checkpoint_final.pth"
+    content = torch.load(checkpoint, weights_only=False)
+    assert content["inference_allowed_mirroring_axes"] == (0, 1, 2)
+    torch.save({**content, "inference_allowed_mirroring_axes": None}, checkpoint)
+    out = tmp_path / "out"
+    assert segduet("predict", mine.model, mine.raw / "imagesTr", "--out", out).code == 0
+    assert agreement(out, road.predictions, CASES) == 1  # the road was predicted with --no-tta
+
+
 def test_masks_of_a_stock_model_can_be_scored(
     stock_training: Any, tmp_path: Path, segduet: Callable
 ) -> None:

@@ -1,7 +1,7 @@
 """`train`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -68,22 +68,7 @@ def train(
         overwrite=overwrite,
     )
     with progress(quiet=as_json) as show:
-        manifest = run(
-            data_root(root), request, lambda p: show(training_line(p), p.step / p.num_steps)
-        )
+        manifest = run(data_root(root), request, lambda p: show(p.line, p.share))
     lines = [f"model in {manifest.outcome['run_folder']} after {duration(manifest.seconds)}"]
     lines += [f"note: {warning}" for warning in manifest.warnings]
     print_result(manifest.outcome, lines, as_json=as_json)
-
-
-def training_line(standing: Any) -> str:
-    """Stage, epoch, losses, rate and time left in one line.
-
-    Args:
-        standing: a `segduet.training.loop.Progress`.
-    """
-    losses = " ".join(f"{name} {value:.3f}" for name, value in standing.losses.items())
-    return (
-        f"train: epoch {standing.epoch}, step {standing.step}/{standing.num_steps}, {losses}, "
-        f"{standing.steps_per_second:.2f} steps/s, {duration(standing.seconds_left)} left"
-    )

@@ -81,7 +81,8 @@ class JointNetwork(nn.Module):
             inputs = HeadInputs(skips=skips, decoded=decoded, region=maps[region])
             head = self.heads[head_key(task)]
             case_logits[task] = head(inputs.detached() if self.isolate_heads else inputs).float()
-        evidence = {task: maps[r].detach().flatten(1).sum(1) for task, r in self._regions.items()}
+        voxels = {r: (m.detach() > 0.5).flatten(1).sum(1).float() for r, m in maps.items()}
+        evidence = {task: voxels[region] for task, region in self._regions.items()}
         return TaskOutputs(segmentation=segmentation, case_logits=case_logits, evidence=evidence)
 
 

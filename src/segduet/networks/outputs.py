@@ -13,8 +13,8 @@ class TaskOutputs:
         segmentation: logits (B, K, *spatial), highest resolution first; exactly one entry where
             deep supervision is off.
         case_logits: task name -> (B, num_classes) float32.
-        evidence: task name -> (B,) float32, the predicted voxels of the task's evidence region in
-            the window (sum of their probability); carries no gradient.
+        evidence: task name -> (B,) float32, voxels of the task's evidence region the network
+            predicts in the window (probability above 0.5); carries no gradient.
     """
 
     segmentation: tuple[Tensor, ...]

@@ -10,9 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from segduet import __version__
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores, Estimate
+from segduet.core.version import __version__
 from segduet.evaluation.intervals import selection_inflation
 from segduet.reporting.history import History
 from segduet.reporting.overlays import OverlayCase, overlay_png

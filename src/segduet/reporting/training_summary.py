@@ -69,7 +69,7 @@ def _overview(
 
 def _best(series: Mapping[str, Series], selected_by: str | None) -> Iterator[str]:
     if selected_by is None:
-        yield "- The last epoch: nothing was selected, so validation figures are not the best of many"
+        yield "- The last epoch: nothing was selected, so no figure is the best of many"
         return
     if selected_by not in series:
         yield f"- **Epoch**: {NOT_MEASURED} (no figure {selected_by!r} was recorded)"

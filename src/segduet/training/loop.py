@@ -53,6 +53,20 @@ class Progress:
     steps_per_second: float
     seconds_left: float
 
+    @property
+    def line(self) -> str:
+        """Stage, epoch, losses, rate and time left, for a person."""
+        losses = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
+        return (
+            f"train: epoch {self.epoch}, step {self.step}/{self.num_steps}, {losses}, "
+            f"{self.steps_per_second:.2f} steps/s, {self.seconds_left / 60:.1f} min left"
+        )
+
+    @property
+    def share(self) -> float:
+        """Share of the training that is done, in [0, 1]."""
+        return self.step / self.num_steps
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:

@@ -11,7 +11,6 @@ from segduet.core.manifest import RunManifest, utc
 from segduet.dataset.phantoms.layouts import write_nerve_folders, write_pancreas_quiz
 from segduet.dataset.phantoms.parameters import PancreasPhantomConfig
 from segduet.dataset.phantoms.ultrasound import NerveUltrasoundConfig
-from segduet.training.loop import Progress
 from segduet.training.recipe_files import load_recipe
 from segduet.workflows.checking import check
 from segduet.workflows.evaluation import EvaluateRequest, evaluate
@@ -171,12 +170,6 @@ def _write_phantoms(source: Path, request: DemoRequest) -> None:
 
 
 def _train(root: DataRoot, request: DemoRequest, scenario: _Scenario, show: Show) -> Path:
-    def on_progress(standing: Progress) -> None:
-        losses = " ".join(f"{name} {value:.3f}" for name, value in standing.losses.items())
-        left = f"{standing.seconds_left / 60:.1f} min left"
-        text = f"train: step {standing.step}/{standing.num_steps}, {losses}, {left}"
-        show(text, standing.step / standing.num_steps)
-
     manifest = train(
         root,
         TrainRequest(
@@ -186,7 +179,7 @@ def _train(root: DataRoot, request: DemoRequest, scenario: _Scenario, show: Show
             recipe=load_recipe(scenario.recipe, [f"seed={request.seed}"]),
             device="cpu",
         ),
-        on_progress,
+        lambda standing: show(standing.line, standing.share),
     )
     return Path(manifest.outcome["run_folder"])
 

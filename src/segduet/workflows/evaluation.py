@@ -75,7 +75,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
     scores = evaluate_folder(
         references,
         request.predictions,
-        answers=_answers(table, tasks) if tasks else {},
+        answers=_answers(table, tasks) if table.is_file() else {},
         cases=_chosen_cases(root, request, references.table),
         workers=request.workers,
     )

@@ -1,6 +1,6 @@
 """Opening a trained model: ours, or a stock nnU-Net model folder (B11)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from segduet.networks.joint import JointNetwork
+    from segduet.nnunet.checkpoints import StockCheckpoint
 
 MODEL_FILE = "model.safetensors"
 MODEL_FORMAT = "segduet-model-1"
@@ -28,6 +29,8 @@ class Model:
 
     Attributes:
         tasks: case-level tasks it answers; empty where nnU-Net's own trainer made it.
+        mirror_axes: spatial axes the networks were trained to be mirrored along (all, unless a
+            stock trainer did without).
         fold_files: fold name -> weights, `model.safetensors` or a stock checkpoint.
     """
 
@@ -36,6 +39,7 @@ class Model:
     configuration_name: str
     description: DatasetDescription
     tasks: tuple[TaskSpec, ...]
+    mirror_axes: tuple[int, ...]
     fold_files: dict[str, Path]
 
     @property
@@ -47,10 +51,6 @@ class Model:
     def labels(self) -> LabelScheme:
         """What the predicted label maps mean."""
         return self.description.label_scheme
-
-    def mirror_axes(self) -> tuple[int, ...]:
-        """Spatial axes the networks were trained to be mirrored along (nnU-Net: all)."""
-        return tuple(range(self.configuration.num_spatial_dims))
 
     def networks(self) -> "list[JointNetwork]":
         """Builds the network of every fold and loads its weights, evaluation mode.
@@ -87,23 +87,31 @@ def open_model(path: Path, folds: Sequence[str] | None = None) -> Model:
             expected=f"folds {missing or 'of a finished training'}",
             remedy="Train them first, or choose finished ones with --folds.",
         )
+    tasks, mirror_axes = _tasks_and_mirroring(
+        available[chosen[0]], stock.plan, stock.configuration_name
+    )
     return Model(
         folder=path,
         plan=stock.plan,
         configuration_name=stock.configuration_name,
         description=stock.description,
-        tasks=_tasks(available[chosen[0]], stock.plan),
+        tasks=tasks,
+        mirror_axes=mirror_axes,
         fold_files={fold: available[fold] for fold in chosen},
     )
 
 
-def _tasks(weights: Path, plan: Plan) -> tuple[TaskSpec, ...]:
-    if weights.name != MODEL_FILE:
-        # our trainer inside stock nnU-Net leaves heads in the checkpoint; nnU-Net's own has none
-        has_heads = any(k.startswith("heads.") for k in _read_stock(weights))
-        return plan.segduet.tasks if has_heads else ()
-    _, header = _read_ours(weights)
-    return tuple(validated(TaskSpec, t, where=str(weights)) for t in header["tasks"])
+def _tasks_and_mirroring(
+    weights: Path, plan: Plan, configuration: str
+) -> tuple[tuple[TaskSpec, ...], tuple[int, ...]]:
+    if weights.name == MODEL_FILE:
+        _, header = _read_ours(weights)
+        tasks = tuple(validated(TaskSpec, t, where=str(weights)) for t in header["tasks"])
+        return tasks, tuple(range(plan.configuration(configuration).num_spatial_dims))
+    checkpoint = _read_stock(weights)
+    # our trainer inside stock nnU-Net leaves heads in the checkpoint; nnU-Net's own has none
+    has_heads = any(k.startswith("heads.") for k in checkpoint.weights)
+    return plan.segduet.tasks if has_heads else (), checkpoint.mirror_axes
 
 
 def _read_ours(weights: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
@@ -146,7 +154,7 @@ def _load_network(model: Model, weights: Path) -> "JointNetwork":
 def _load_stock(network: "JointNetwork", checkpoint: Path) -> None:
     from segduet.networks.warm_start import load_matching
 
-    report = load_matching(network, _read_stock(checkpoint))
+    report = load_matching(network, _read_stock(checkpoint).weights)
     unmatched = [*report.missing, *report.unexpected, *report.wrong_shape]
     if unmatched:
         raise DataError(
@@ -157,10 +165,10 @@ def _load_stock(network: "JointNetwork", checkpoint: Path) -> None:
         )
 
 
-def _read_stock(checkpoint: Path) -> "Mapping[str, Tensor]":
+def _read_stock(checkpoint: Path) -> "StockCheckpoint":
     from segduet.nnunet.checkpoints import read_stock_checkpoint
 
-    return read_stock_checkpoint(checkpoint).weights
+    return read_stock_checkpoint(checkpoint)
 
 
 def write_model_folder(folder: Path, plan: Plan, description: DatasetDescription) -> None:

@@ -8,15 +8,13 @@ from typing import Any
 
 from segduet.core.manifest import RunManifest, utc
 from segduet.core.prediction import Prediction
-from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
 from segduet.inference.answers_file import AnswerRow, write_answers
 from segduet.inference.cohort import Outcome, predict_cohort
-from segduet.inference.engine import Engine
 from segduet.inference.inputs import CaseInput, find_case_inputs
-from segduet.inference.predictor import PredictionSettings, predict_case
 from segduet.io.images import read_image, write_label_map
-from segduet.workflows.models import Model, open_model
+from segduet.workflows.loading import LoadedModel, load
+from segduet.workflows.models import Model
 
 ANSWERS_FILE = "predictions.csv"
 
@@ -62,16 +60,24 @@ def predict(
         StorageError: an answer could not be written; finished cases are kept.
     """
     started = time.time()
-    model = open_model(request.model, request.folds)
+    loaded = load(
+        request.model,
+        folds=request.folds,
+        device=request.device,
+        precision=request.precision,
+        mirrored=request.mirrored,
+        step=request.step,
+        aggregation=request.aggregation,
+    )
+    model = loaded.model
     cases = find_case_inputs(
         request.inputs[0] if len(request.inputs) == 1 else request.inputs,
         num_channels=model.description.num_channels,
         file_ending=model.description.file_ending,
     )
-    engines = torch_engines(model, device=request.device, precision=request.precision)
     rows: list[AnswerRow] = []
     try:
-        for outcome in _outcomes(model, engines, cases, request):
+        for outcome in _outcomes(loaded, cases, request):
             rows.append(AnswerRow.of(outcome, model.tasks))
             on_case(len(rows), len(cases), outcome.case)
     finally:
@@ -83,7 +89,7 @@ def predict(
         outcome={
             "cases": len(rows),
             "failed": {row.case: row.message for row in rows if row.status == "failed"},
-            "engines": [engine.name for engine in engines],
+            "engines": [engine.name for engine in loaded.engines],
         },
         started=utc(started),
         seconds=time.time() - started,
@@ -104,49 +110,18 @@ def _arguments(request: PredictRequest, model: Model) -> dict[str, Any]:
     }
 
 
-def torch_engines(model: Model, *, device: str, precision: str) -> list[Engine]:
-    """One torch engine per fold of a model."""
-    from segduet.inference.engines.torch_engine import Precision, TorchEngine
-    from segduet.training.allocator import keep_freed_memory
-    from segduet.training.devices import choose_compute
-
-    compute = choose_compute(device, precision)
-    if compute.device.type == "cpu":
-        keep_freed_memory()
-    return [
-        TorchEngine(
-            network,
-            num_spatial_dims=model.configuration.num_spatial_dims,
-            device=str(compute.device),
-            precision=Precision(compute.precision),
-        )
-        for network in model.networks()
-    ]
-
-
 def _outcomes(
-    model: Model, engines: Sequence[Engine], cases: Sequence[CaseInput], request: PredictRequest
+    loaded: LoadedModel, cases: Sequence[CaseInput], request: PredictRequest
 ) -> Iterator[Outcome]:
-    settings = PredictionSettings(
-        step=request.step,
-        mirror_axes=model.mirror_axes() if request.mirrored else (),
-        aggregation=request.aggregation,
-    )
-
-    def predict_one(case: str, volume: Volume) -> Prediction:
-        return predict_case(
-            engines,
-            volume,
-            case=case,
-            plan=model.plan,
-            configuration=model.configuration,
-            labels=model.labels,
-            tasks=model.tasks,
-            settings=settings,
-        )
+    ending = loaded.model.description.file_ending
 
     def write(prediction: Prediction) -> None:
-        target = request.out / f"{prediction.case}{model.description.file_ending}"
+        target = request.out / f"{prediction.case}{ending}"
         write_label_map(target, prediction.label_map, prediction.geometry)
 
-    return predict_cohort(cases, read=read_image, predict=predict_one, write=write)
+    return predict_cohort(
+        cases,
+        read=read_image,
+        predict=lambda case, volume: loaded.predict(volume, case),
+        write=write,
+    )
