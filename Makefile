@@ -38,7 +38,7 @@ check: $(STAMP)
 
 # One thread per test process: two processes share two cores.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 clean:
 	rm -rf $(VENV) segduet-demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

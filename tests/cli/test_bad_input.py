@@ -293,6 +293,17 @@ def test_planning_with_one_patient_in_two_splits(
     assert not (tmp_path / "nnUNet_preprocessed").exists()
 
 
+def test_planning_without_one_of_the_images(
+    road: Any, tmp_path: Path, segduet: Callable, refused: Callable
+) -> None:
+    """A row without an image is not left out of the plan without a word."""
+    shutil.copytree(road.data / "nnUNet_raw", tmp_path / "nnUNet_raw")
+    no_image(tmp_path / "nnUNet_raw" / "Dataset501_tiny")
+    finished = segduet("plan", "tiny", "--data-root", tmp_path, "--workers", 1)
+    refused(finished, "no image with a mask for case 'c3'", "segduet check")
+    assert not (tmp_path / "nnUNet_preprocessed").exists()
+
+
 def test_planning_a_damaged_image(
     road: Any, tmp_path: Path, segduet: Callable, refused: Callable
 ) -> None:
@@ -418,6 +429,7 @@ def test_training_a_plan_with_an_unknown_network(
             ("train", "tiny", "--set", "steps_per_epoch.a=1"),
             ("steps_per_epoch", "no settings below"),
         ),
+        (("train", "tiny", "--resume", "--overwrite"), ("both --resume and --overwrite",)),
         (("train", "tiny", "--device", "abacus"), ("--device abacus", "auto, cpu, cuda")),
         (("train", "tiny", "--device", "cuda:99"), ("--device cuda:99", "CUDA devices")),
         (("train", "tiny", "--precision", "fp12"), ("precision", "'fp12'")),
@@ -456,6 +468,23 @@ def test_asking_for_what_is_not_there(
     assert contents(tmp_path) == {}
 
 
+def test_recipe_files_that_hold_no_recipe(
+    road: Any, tmp_path: Path, segduet: Callable, refused: Callable
+) -> None:
+    """F57: a list, text in another encoding, half a mapping, an unknown key."""
+    for content, word in (
+        (b"- epochs\n", "a list"),
+        (b"\xff\xfe\x00\x81", "not YAML"),
+        (b"epochs: [3\n", "not YAML"),
+        (b"speed: 3\n", "speed"),
+    ):
+        recipe = tmp_path / "recipe.yaml"
+        recipe.write_bytes(content)
+        named = ("--name", "new", "--data-root", road.data)
+        for change in ((), ("--set", "seed=1")):
+            refused(segduet("train", "tiny", "--recipe", recipe, *change, *named), word)
+
+
 def test_pretrained_weights_of_something_else(
     road: Any, tmp_path: Path, segduet: Callable, refused: Callable
 ) -> None:
@@ -469,6 +498,52 @@ def test_pretrained_weights_of_something_else(
     refused(segduet("train", "tiny", "--pretrained", hostile, *named), "hostile.pth")
     assert not (tmp_path / "owned").exists()
     assert not list(road.model.parent.glob("new*"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "segduetSmallPlans_3d_fullres/c1.b2nd",
+        "segduetSmallPlans_3d_fullres/c1_seg.b2nd",
+        "segduet_records/segduetSmallPlans_3d_fullres/c1_locations.npz",
+    ],
+)
+def test_training_on_a_damaged_prepared_case(
+    *,
+    workers: int,
+    file: str,
+    road: Any,
+    tmp_path: Path,
+    segduet: Callable,
+    refused: Callable,
+    tiny_training: tuple[str, ...],
+) -> None:
+    """The file is named, also where another process read it; preparing again mends it."""
+    mine = road.copy(tmp_path / "road")
+    damaged = mine.preprocessed / file
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    arguments = ("train", "tiny", *tiny_training, "--name", "new", "--data-root", mine.data)
+    refused(segduet(*arguments, "--workers", workers), damaged.name, "segduet preprocess")
+    if workers == 0:
+        for path in mine.preprocessed.glob("*/**/c1*"):
+            path.unlink()
+        again = segduet("preprocess", "tiny", "--data-root", mine.data, "--workers", 1)
+        assert again.code == 0
+        # the copy of the reference went with the rest, and is back
+        assert segduet(*arguments, "--overwrite").code == 0
+
+
+def test_a_record_without_its_settings_is_prepared_anew(
+    road: Any, tmp_path: Path, segduet: Callable, refused: Callable, tiny_training: tuple[str, ...]
+) -> None:
+    mine = road.copy(tmp_path / "road")
+    record = mine.preprocessed / "segduet_records" / "segduetSmallPlans_3d_fullres" / "c1.json"
+    record.write_text("{}")
+    arguments = ("train", "tiny", *tiny_training, "--name", "new", "--data-root", mine.data)
+    refused(segduet(*arguments), "1 of 8 missing or out of date", "'c1'", "segduet preprocess")
+    assert segduet("preprocess", "tiny", "--data-root", mine.data, "--workers", 1).code == 0
+    assert segduet(*arguments).code == 0
 
 
 def test_training_on_a_full_disk(
@@ -568,6 +643,17 @@ def test_predicting_with_settings_that_do_not_fit(
     finished = segduet("predict", road.model, road.raw / "imagesTr", "--out", out, *arguments)
     refused(finished, *words)
     assert not out.exists()
+
+
+def test_predicting_into_the_folder_of_the_images(
+    road: Any, tmp_path: Path, segduet: Callable, refused: Callable, contents: Callable
+) -> None:
+    """An image c0.nii.gz would be replaced by its own mask."""
+    shutil.copyfile(road.raw / "imagesTr" / "c0_0000.nii.gz", tmp_path / "c0.nii.gz")
+    before = contents(tmp_path)
+    finished = segduet("predict", road.model, tmp_path, "--out", tmp_path / "." / "")
+    refused(finished, "--out", "the folder of the images", "another folder")
+    assert contents(tmp_path) == before
 
 
 def test_predicting_without_a_model_or_an_image(
@@ -674,7 +760,7 @@ def test_evaluating_a_failed_case(scored: Scored, refused: Callable) -> None:
         (("--split", "val", "--fold", "0"), ("both --split and --fold",)),
         (("--fold", "9"), ("--fold 9", "1 folds")),
         (("--targets", "nope"), ("nope",)),
-        (("--split", "test"), ("test", "no case")),
+        (("--split", "test"), ("--split test", "no case of this split", "['train', 'val']")),
     ],
 )
 def test_evaluating_what_is_not_there(
@@ -692,6 +778,35 @@ def test_reporting_onto_a_full_disk(
         finished = segduet("report", road.evaluation, "--out", page, "--data-root", road.data)
     refused(finished, "report.html", "write failed")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("evaluation/manifest.json", ("manifest.json", "Evaluate again")),
+        ("evaluation/summary.json", ("summary.json", "schema version None")),
+        (
+            "data/nnUNet_results/Dataset501_tiny/segduet_default__segduetSmallPlans__3d_fullres/"
+            "fold_0/run.json",
+            ("run.json", "schema version None"),
+        ),
+    ],
+)
+def test_reporting_records_without_their_entries(
+    *,
+    file: str,
+    words: tuple[str, ...],
+    road: Any,
+    tmp_path: Path,
+    segduet: Callable,
+    refused: Callable,
+) -> None:
+    mine = road.copy(tmp_path / "road")
+    (mine.folder / file).write_text("{}")
+    page = tmp_path / "report.html"
+    finished = segduet("report", mine.run, mine.evaluation, "--out", page, "--data-root", mine.data)
+    refused(finished, *words)
+    assert not page.exists()
 
 
 def test_reporting_a_damaged_summary(

@@ -48,7 +48,7 @@ def in_new_process(*arguments: str, folder: Path | None = None) -> subprocess.Co
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
         env={k: v for k, v in os.environ.items() if not k.startswith("nnUNet_")},
     )
@@ -196,7 +196,7 @@ def test_python_m_segduet_is_the_command() -> None:
         "import runpy; runpy.run_module('segduet', run_name='__main__')"
     )
     finished = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False
     )
     assert finished.returncode == 0
     assert json.loads(finished.stdout)["versions"]["segduet"]

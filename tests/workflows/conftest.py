@@ -106,7 +106,7 @@ def joint_stock_training(road: Any, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def predict_with_nnunet() -> Callable[..., Path]:
-    """Masks by nnU-Net's own predictor in one process: `predict_with_nnunet(model, images, out)`."""
+    """Masks by nnU-Net's own predictor, in this process: `(model, images, out, mirrored=...)`."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     def predict(model: Path, images: Path, out: Path, *, mirrored: bool) -> Path:

@@ -181,7 +181,7 @@ def test_our_trainer_learns_both_tasks_in_nnunets_loop(joint_stock_training: Any
 def test_the_class_loss_alone_moves_the_heads_and_the_encoder(
     joint_stock_training: Any,
 ) -> None:
-    """Without the segmentation loss the last decoder layers get no gradient, heads and encoder do."""
+    """Without the segmentation loss its last layers get no gradient; heads and encoder do."""
     trainer = joint_stock_training.trainer
     batch = next(trainer.dataloader_train)
     segmentation_loss = trainer.loss

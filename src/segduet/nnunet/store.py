@@ -8,6 +8,7 @@ nnU-Net refuses foreign files in its folder, so what it has no place for lies in
 A case's record is removed before and written after everything else: a case with a record is whole.
 """
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ class PreparedStore:
     def is_complete(self, case: str, settings_hash: str) -> bool:
         """Whether every file of the case is there and was made with these settings."""
         record = self._record(case)
-        if not record.is_file() or read_json(record)["settings_hash"] != settings_hash:
+        if not record.is_file() or read_json(record).get("settings_hash") != settings_hash:
             return False
         needed = [self._image(case), self._properties(case), self._locations(case)]
         if read_json(record)["has_label_map"]:
@@ -136,7 +137,7 @@ class PreparedStore:
         record = self._record(case)
         if not record.is_file():
             return False
-        settings = str(read_json(record)["settings_hash"])
+        settings = str(read_json(record).get("settings_hash"))
         return settings == _ADOPTED or settings.partition(":")[0] == preparation
 
     def open(self, case: str) -> StoredCase:
@@ -156,8 +157,8 @@ class PreparedStore:
         image = open_array(self._image(case))
         has_label_map = record["has_label_map"]
         nothing = np.broadcast_to(np.int16(-1), (1, *image.shape[1:]))
-        with np.load(self._locations(case), allow_pickle=False) as arrays:
-            locations = {name: arrays[str(i)] for i, name in enumerate(record["region_voxels"])}
+        names = list(record["region_voxels"])
+        locations = dict(zip(names, _read_arrays(self._locations(case), len(names)), strict=True))
         return StoredCase(
             case=case,
             image=image,
@@ -242,3 +243,16 @@ class PreparedStore:
 
     def _locations(self, case: str) -> Path:
         return self.records / f"{case}_locations.npz"
+
+
+def _read_arrays(source: Path, count: int) -> list[np.ndarray]:
+    try:
+        with source.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return [arrays[str(i)] for i in range(count)]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            str(source),
+            found=f"no readable arrays ({error})",
+            expected="the voxels of every region",
+            remedy="Delete the case's files and run `segduet preprocess` again.",
+        ) from error

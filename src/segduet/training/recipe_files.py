@@ -56,7 +56,7 @@ def _read(name_or_file: str) -> dict[str, Any]:
         packaged = resources.files("segduet.training") / "recipes" / f"{name_or_file}.yaml"
         text = packaged.read_text(encoding="utf-8")
     elif Path(name_or_file).is_file():
-        text = Path(name_or_file).read_text(encoding="utf-8")
+        text = Path(name_or_file).read_text(encoding="utf-8", errors="replace")
     else:
         raise RequestError(
             f"recipe {name_or_file!r}",
@@ -73,6 +73,13 @@ def _read(name_or_file: str) -> dict[str, Any]:
             expected="a YAML mapping of settings",
             remedy="Correct the file.",
         ) from error
+    if not isinstance(content or {}, dict):
+        raise RequestError(
+            f"recipe {name_or_file}",
+            found=f"a {type(content).__name__}",
+            expected="a YAML mapping of settings",
+            remedy="Write one setting per line, as `key: value`.",
+        )
     return content or {}
 
 

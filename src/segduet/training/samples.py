@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from segduet.core.errors import SegduetError
 from segduet.core.labels import LabelScheme
 from segduet.core.tasks import TaskSpec
 from segduet.nnunet.store import PreparedStore, StoredCase
@@ -182,18 +183,47 @@ def batches(
     """Batches of steps `first_step` to `last_step` - 1; step k holds samples k*B to k*B + B - 1.
 
     With workers, patches are made in other processes; one that dies raises within seconds.
+
+    Raises:
+        DataError: a prepared case is damaged.
+        RuntimeError: a worker died, or failed through a bug.
     """
     plan = [
         list(range(step * batch_size, (step + 1) * batch_size))
         for step in range(first_step, last_step)
     ]
     loader = DataLoader(
-        dataset,
+        _WithErrors(dataset),
         batch_sampler=plan,
-        collate_fn=collate,
+        collate_fn=_collate_or_error,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         # Its own generator: drawing worker seeds from the global one would break the resume law.
         generator=torch.Generator(),
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, SegduetError):
+            raise batch
+        yield batch
+
+
+class _WithErrors(Dataset[Mapping[str, Any] | SegduetError]):
+    """Hands our errors over as samples: torch would rebuild them from their text, and cannot."""
+
+    def __init__(self, dataset: PatchDataset) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, index: int) -> Mapping[str, Any] | SegduetError:
+        try:
+            return self._dataset[index]
+        except SegduetError as error:
+            return error
+
+
+def _collate_or_error(samples: Sequence[Mapping[str, Any] | SegduetError]) -> Batch | SegduetError:
+    whole = []
+    for sample in samples:
+        if isinstance(sample, SegduetError):
+            return sample
+        whole.append(sample)
+    return collate(whole)

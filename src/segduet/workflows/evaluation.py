@@ -123,7 +123,17 @@ def _chosen_cases(
         )
     if request.fold:
         return PlannedDataset.open(root, request.reference).fold(request.fold).val
-    return table.of_split(request.split) if request.split else None
+    if request.split is None:
+        return None
+    cases = table.of_split(request.split)
+    if not cases:
+        raise RequestError(
+            f"--split {request.split}",
+            found=f"no case of this split in {table.where}",
+            expected=f"one of {sorted({r.split for r in table if r.split}) or 'no splits here'}",
+            remedy="Choose one of them, or leave the option out.",
+        )
+    return cases
 
 
 def _answered(source: Path, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from segduet.core.errors import RequestError
-from segduet.core.files import read_json, read_json_lines
+from segduet.core.files import read_json_lines
 from segduet.core.folders import DataRoot
 from segduet.core.manifest import installed_versions
+from segduet.evaluation.cohort import read_summary
 from segduet.training.recipe_files import recipe_names
+from segduet.workflows.run_record import read_run_record
 
 #: Stock nnU-Net finds our trainer here, see `workflows/nnunet_trainer.py`.
 SHIM_FOLDER = Path(__file__).resolve().parents[1] / "nnunet_shim"
@@ -49,17 +51,17 @@ def describe_model(folder: Path) -> dict[str, Any]:
             expected="a run folder of `segduet train`",
             remedy="Check the path; a stock nnU-Net model has no such record.",
         )
-    return {path.parent.name: _run(path) for path in records}
+    return {path.parent.name: _run(path.parent) for path in records}
 
 
-def _run(record_file: Path) -> dict[str, Any]:
-    record = read_json(record_file)
-    history = record_file.with_name("metrics.jsonl")
-    validation = record_file.parent / "validation" / "summary.json"
+def _run(folder: Path) -> dict[str, Any]:
+    history = folder / "metrics.jsonl"
+    epochs = read_json_lines(history) if history.is_file() else []
+    validation = folder / "validation" / "summary.json"
     return {
-        **record,
-        "last_epoch": read_json_lines(history)[-1] if history.is_file() else None,
-        "validation": read_json(validation) if validation.is_file() else "not measured",
+        **read_run_record(folder),
+        "last_epoch": epochs[-1] if epochs else None,
+        "validation": read_summary(validation) if validation.is_file() else "not measured",
     }
 
 

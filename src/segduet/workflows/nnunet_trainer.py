@@ -6,7 +6,7 @@ The dataset must have been planned by `segduet plan`, which puts tasks and label
 A trap: nnU-Net searches its own trainers first, and one of them (primus) imports timm and
 torchvision. Where torchvision was built for another torch (a CPU torch beside PyPI's torchvision),
 that import ends with "operator torchvision::nms does not exist", and no external trainer is found,
-ours included. Install the torchvision that belongs to the torch, or none at all. `segduet train` needs neither.
+ours included. Install the torchvision that belongs to the torch. `segduet train` needs none.
 """
 
 from pathlib import Path

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest, utc
 from segduet.core.prediction import Prediction
 from segduet.inference.aggregation import Aggregation
@@ -75,6 +76,7 @@ def predict(
         num_channels=model.description.num_channels,
         file_ending=model.description.file_ending,
     )
+    _refuse_own_input(request.out, cases)
     rows: list[AnswerRow] = []
     try:
         for outcome in _outcomes(loaded, cases, request):
@@ -96,6 +98,18 @@ def predict(
     )
     manifest.write(request.out)
     return manifest
+
+
+def _refuse_own_input(out: Path, cases: Sequence[CaseInput]) -> None:
+    """A mask may be called like an image, and would replace it."""
+    folders = {path.resolve().parent for case in cases for path in case.image_paths}
+    if out.resolve() in folders:
+        raise RequestError(
+            f"--out {out}",
+            found="the folder of the images",
+            expected="another folder, since masks may be called like images",
+            remedy="Choose another folder with --out.",
+        )
 
 
 def _arguments(request: PredictRequest, model: Model) -> dict[str, Any]:

@@ -92,10 +92,9 @@ def _folds(
     )
 
 
-def _fingerprint_cases(table: CaseTable, request: PlanRequest) -> list[str] | None:
-    if not request.hold_out_validation:
-        return None
-    return [r.case for r in table if r.split not in ("val", "test")]
+def _fingerprint_cases(table: CaseTable, request: PlanRequest) -> list[str]:
+    kept_out = ("val", "test") if request.hold_out_validation else ("test",)
+    return [r.case for r in table if r.split not in kept_out]
 
 
 def preprocess(

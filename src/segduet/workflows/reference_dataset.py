@@ -23,14 +23,14 @@ class ReferenceDataset:
 
     @classmethod
     def open(cls, root: DataRoot, reference: str) -> Self:
-        """Opens a folder, or else a dataset by name or number.
+        """Opens a folder that holds a dataset.json, or else a dataset by name or number.
 
         Raises:
             RequestError: neither a folder nor a dataset.
             DataError: dataset.json or cases.csv is missing or damaged.
         """
         folder = Path(reference)
-        if not folder.is_dir():
+        if not (folder / "dataset.json").is_file():
             folder = root.dataset(reference).raw
         description = DatasetDescription.read(folder / "dataset.json")
         table = CaseTable.read(folder / "cases.csv", description.tasks)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segduet.core.errors import RequestError
+from segduet.core.errors import DataError, RequestError
 from segduet.core.files import read_json, read_json_lines, write_text
 from segduet.core.folders import DataRoot
 from segduet.core.manifest import RunManifest, utc
@@ -20,8 +20,7 @@ from segduet.reporting.overlays import OverlayCase, choose_overlay_cases
 from segduet.reporting.training_summary import training_summary
 from segduet.workflows.evaluation import SCORES_FILE, SUMMARY_FILE
 from segduet.workflows.reference_dataset import ReferenceDataset
-
-RUN_RECORD = "run.json"
+from segduet.workflows.run_record import RUN_RECORD, read_run_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +110,16 @@ def _refuse_others(sources: Sequence[Path], run: Path | None, evaluation: Path |
 
 
 def _of_evaluation(folder: Path) -> _Results:
-    arguments = read_json(folder / "manifest.json")["arguments"]
+    source = folder / "manifest.json"
+    manifest = read_json(source)
+    if not isinstance(manifest, dict) or manifest.get("command") != "evaluate":
+        raise DataError(
+            str(source),
+            found="a file that `segduet evaluate` did not write",
+            expected="the manifest of the evaluation, which says what was compared",
+            remedy="Evaluate again, into a folder of its own.",
+        )
+    arguments = manifest["arguments"]
     return _Results(
         folder=folder,
         predictions=Path(arguments["predictions"]),
@@ -123,12 +131,12 @@ def _of_run(run: Path | None) -> _Results | None:
     if run is None or not (run / "validation" / SUMMARY_FILE).is_file():
         return None
     validation = run / "validation"
-    dataset = read_json(run / RUN_RECORD)["dataset"]
+    dataset = read_run_record(run)["dataset"]
     return _Results(folder=validation, predictions=validation, reference=dataset)
 
 
 def _inputs(root: DataRoot, run: Path | None, results: _Results | None) -> ReportInputs:
-    record = read_json(run / RUN_RECORD) if run else None
+    record = read_run_record(run) if run else None
     reference = results.reference if results else (record or {})["dataset"]
     dataset = ReferenceDataset.open(root, reference)
     labels = dataset.description.label_scheme

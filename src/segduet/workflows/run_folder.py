@@ -8,8 +8,8 @@ from segduet.core.errors import RequestError
 from segduet.training.loop import BEST_MODEL, CHECKPOINT
 from segduet.workflows.models import MODEL_FILE
 from segduet.workflows.planned_dataset import PlannedDataset
+from segduet.workflows.run_record import RUN_RECORD
 
-RUN_RECORD = "run.json"
 STOCK_CHECKPOINT = "checkpoint_final.pth"  # nnU-Net's name
 VALIDATION = "validation"
 

@@ -34,13 +34,13 @@ from segduet.workflows.full_validation import FullCaseValidator
 from segduet.workflows.models import MODEL_FILE, model_header, write_model_folder
 from segduet.workflows.planned_dataset import PlannedDataset
 from segduet.workflows.run_folder import (
-    RUN_RECORD,
     STOCK_CHECKPOINT,
     VALIDATION,
     choose_run_folder,
     refuse_earlier,
     remove_earlier,
 )
+from segduet.workflows.run_record import RUN_RECORD, SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,13 @@ def train(
         TrainingError: a loss is not finite or a worker died.
     """
     started, cpu = time.time(), time.process_time()
+    if request.resume and request.overwrite:
+        raise RequestError(
+            "segduet train",
+            found="both --resume and --overwrite",
+            expected="one of them: to go on, or to start anew",
+            remedy="Choose one.",
+        )
     planned = PlannedDataset.open(root, request.dataset, request.plans)
     folder = choose_run_folder(
         planned,
@@ -287,7 +294,7 @@ class _Run:
         """run.json: everything needed to know how the model came to be."""
         request = self.request
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "dataset": self.planned.folders.name,
             "plans": self.planned.plan.plans_name,
             "configuration": request.configuration,
