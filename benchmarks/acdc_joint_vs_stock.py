@@ -22,6 +22,7 @@ from segduet.workflows.reference_dataset import ReferenceDataset
 
 PLANS = "segduetSmallPlans"
 BAR = -0.01
+STOCK_ITERATIONS = 2000
 _COMPARED = ("patch_size", "batch_size", "spacing", "architecture", "batch_dice")
 
 
@@ -30,15 +31,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--stock-root", type=Path, required=True)
+    parser.add_argument("--trainer", default="segduet_default", help="run folder's first part")
+    parser.add_argument("--result", default="acdc_joint_vs_stock", help="name of the result")
     arguments = parser.parse_args()
     root = DataRoot.resolve(arguments.work, {})
     run = f"{PLANS}__{ACDC.configuration}/fold_0"
-    joint_run = root.results / ACDC.full_name / f"segduet_default__{run}"
+    joint_run = root.results / ACDC.full_name / f"{arguments.trainer}__{run}"
     stock_run = arguments.stock_root / "nnUNet_results" / ACDC.full_name / f"nnUNetTrainer__{run}"
     _require_same_plan(root, stock_run)
     dataset = ReferenceDataset.open(root, ACDC.full_name)
     cases = PlannedDataset.open(root, ACDC.full_name).fold("0").val
-    references = dataset.references(with_tasks=False)
+    references = dataset.references()
     values, patients = {}, []
     for arm, folder in {"joint": joint_run, "stock": stock_run}.items():
         scores = evaluate_folder(
@@ -56,11 +59,15 @@ def main() -> None:
         },
         "joint_minus_stock": _figure(difference),
         "cases": dict(zip(cases, zip(values["joint"], values["stock"], strict=True), strict=True)),
-        "iterations": record["recipe"]["epochs"] * record["recipe"]["steps_per_epoch"],
+        "iterations": {
+            "joint": record["recipe"]["epochs"] * record["recipe"]["steps_per_epoch"],
+            "stock": STOCK_ITERATIONS,
+        },
+        "recipe": record["recipe"],
         "selected_from": 1,
         "joint_cpu_minutes": round(record["seconds"]["cpu"] / 60, 1),
     }
-    target = write_result("acdc_joint_vs_stock", seeds=[record["seed"]], figures=figures)
+    target = write_result(arguments.result, seeds=[record["seed"]], figures=figures)
     print(f"written: {target}: {figures['joint_minus_stock']}")
 
 

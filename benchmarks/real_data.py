@@ -15,7 +15,7 @@ from segduet.core.files import read_json
 from segduet.core.folders import DataRoot
 
 DEFAULTS = {
-    "acdc": (ACDC, ["epochs=8", "steps_per_epoch=250"]),
+    "acdc": (ACDC, ["epochs=20", "steps_per_epoch=100"]),
     "busi": (BUSI, ["epochs=10", "steps_per_epoch=100"]),
 }
 
@@ -26,16 +26,20 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(DEFAULTS))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--result", help="name of the result; default: real_<name>")
     parser.add_argument("--set", action="append", default=[], dest="changes")
     arguments = parser.parse_args()
     dataset, settings = DEFAULTS[arguments.name]
     root = DataRoot.resolve(arguments.work, {})
     prepare(root, arguments.data, dataset)
     out = arguments.work / f"evaluation_{arguments.name}"
-    run_folder, summary = train_and_score(root, dataset, [*settings, *arguments.changes], out)
+    run_folder, summary = train_and_score(
+        root, dataset, arguments.recipe, [*settings, *arguments.changes], out
+    )
     record = read_json(run_folder / "run.json")
     target = write_result(
-        f"real_{arguments.name}",
+        arguments.result or f"real_{arguments.name}",
         seeds=[record["seed"]],
         figures={
             "dataset": dataset.folder,

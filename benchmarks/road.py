@@ -61,7 +61,7 @@ def prepare(root: DataRoot, data: Path, dataset: RealDataset) -> None:
 
 
 def train_and_score(
-    root: DataRoot, dataset: RealDataset, changes: list[str], out: Path
+    root: DataRoot, dataset: RealDataset, recipe: str, changes: list[str], out: Path
 ) -> tuple[Path, dict[str, Any]]:
     """Trains fold 0 and scores the `val` cases with baselines; returns run folder and summary."""
     manifest = train(
@@ -69,7 +69,7 @@ def train_and_score(
         TrainRequest(
             dataset=dataset.full_name,
             configuration=dataset.configuration,
-            recipe=load_recipe("default", changes),
+            recipe=load_recipe(recipe, changes),
             device="cpu",
             overwrite=True,
         ),

@@ -99,7 +99,7 @@ class Recipe(_Section):
         ema_decay: decay of the averaged weights that become the model; 0 switches averaging off.
     """
 
-    name: str = "default"
+    name: str = "unnamed"
     epochs: PositiveInt = 200
     steps_per_epoch: PositiveInt = 250
     batch_size: PositiveInt | None = None
