@@ -7,8 +7,8 @@ from segduet.evaluation.targets import TRACKS, Target, judge_targets, read_targe
 
 SUMMARY = {
     "segmentation": {
-        "whole": {"dsc": {"mean": 0.9159, "ci95": [0.898, 0.930], "n": 36}},
-        "lesion": {"dsc": {"mean": 0.5739, "ci95": [0.46, 0.68], "n": 36}},
+        "whole_pancreas": {"dsc": {"mean": 0.9159, "ci95": [0.898, 0.930], "n": 36}},
+        "pancreas_lesion": {"dsc": {"mean": 0.5739, "ci95": [0.46, 0.68], "n": 36}},
     },
     "classification": {
         "subtype": {
@@ -32,7 +32,8 @@ def test_master_track_on_published_numbers():
 def test_tracks_hold_the_published_thresholds():
     """seeds.md 0.1."""
     thresholds = {name: [t.threshold for t in targets] for name, targets in TRACKS.items()}
-    assert thresholds == {"undergraduate": [0.90, 0.27, 0.60], "master": [0.91, 0.31, 0.70, 10.0]}
+    assert thresholds["undergraduate"] == [0.90, 0.27, 0.60]
+    assert thresholds["master"] == [0.91, 0.31, 0.70, 10.0]
 
 
 def test_not_measured_is_not_failed_and_says_why():

@@ -176,7 +176,7 @@ def test_a_case_is_answered_on_its_own_grid(engine):
     assert prediction.geometry == volume.geometry
     np.testing.assert_array_equal(prediction.label_map, expected)
     assert set(prediction.seconds) == {"prepare", "network", "restore"}
-    assert prediction.evidence == prediction.evidence["type"] == (volume.array > 1).sum()
+    assert prediction.evidence == {"type": (volume.array > 1).sum()}
 
 
 def test_folds_are_averaged_as_logits_and_as_probabilities(make_engine):
@@ -207,7 +207,7 @@ def test_a_stock_network_without_tasks_gives_a_mask_and_no_answers():
     prediction = _predict([Stock()], volume, tasks=())
     np.testing.assert_array_equal(prediction.label_map, (volume.array[0] < 0).astype(np.uint8))
     assert prediction.probabilities == {}
-    assert prediction.evidence == 0
+    assert prediction.evidence == {}
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,7 @@ def _predict_and_evaluate(
             out=predictions,
             device="cpu",
             precision="auto",
+            mirrored=False,
         ),
         lambda done, total, case: show(f"predict: {case}", done / total),
     )
