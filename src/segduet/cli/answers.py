@@ -146,8 +146,8 @@ def _figure(figure: Any, key: str) -> str:
     if figure[key] is None:
         return f"not measured: {figure['reason']}"
     interval = figure["ci95"]
-    limits = f" (95 % interval {interval[0]:.3f}-{interval[1]:.3f}" if interval else " ("
-    return f"{figure[key]:.3f}{limits}, n = {figure['n']})"
+    limits = f"95 % interval {interval[0]:.3f}-{interval[1]:.3f}" if interval else "no interval"
+    return f"{figure[key]:.3f} ({limits}, n = {figure['n']})"
 
 
 def report(
