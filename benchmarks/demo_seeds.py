@@ -18,6 +18,8 @@ from results_file import write_result
 
 LIMIT_S = 360
 MIN_CASES = 24
+#: Phantoms and recipe were tuned on seed 0 (docs/log.md), other seeds had no part in it.
+TRIES = {0: 5}
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
         "bars": {"seconds": LIMIT_S, "whole_dsc": 0.90, "lesion_dsc": 0.60, "macro_f1": 0.80},
         "passed": all(run["passed"] for run in runs),
         "runs": runs,
-        "selected_from": 1,
+        "selected_from": {str(seed): TRIES.get(seed, 1) for seed in arguments.seeds},
     }
     print(write_result("demo", seeds=arguments.seeds, figures=figures), figures["passed"])
 
