@@ -10,6 +10,8 @@ class WeightAverage:
     """Average of a network's weights: a <- d a + (1 - d) w, with d rising to `decay` at the start.
 
     The rise, d = min(decay, (1 + n) / (10 + n)) after n updates, keeps early weights from lasting.
+    Running statistics (floating-point buffers) are averaged like the weights they belong to, since
+    those of today's weights do not describe the features of the averaged ones; counters are copied.
 
     Args:
         network: the network being trained; the average starts as a copy of it.
@@ -25,10 +27,12 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Takes in the weights after a step; buffers are copied."""
+        """Takes in the weights and running statistics after a step."""
         decay = min(self._decay, (1 + self.num_updates) / (10 + self.num_updates))
-        for mine, theirs in zip(self.network.parameters(), network.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - decay)
-        for own_buffer, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            own_buffer.copy_(buffer)
+        current = network.state_dict()
+        for name, mine in self.network.state_dict().items():
+            if mine.is_floating_point():
+                mine.lerp_(current[name], 1 - decay)
+            else:
+                mine.copy_(current[name])
         self.num_updates += 1
