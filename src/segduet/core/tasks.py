@@ -44,6 +44,11 @@ class TaskSpec(BaseModel):
             raise ValueError(f"{name!r} is a column of the case table itself")
         return name
 
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of the task's head."""
+        return len(self.classes)
+
     def index(self, label: str, *, where: str) -> int:
         """Position of a class name among `classes`.
 
