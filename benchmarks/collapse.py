@@ -28,7 +28,8 @@ from segduet.evaluation.intervals import mean_estimate
 from segduet.training.recipe_files import load_recipe
 from segduet.workflows.importing import ImportRequest, import_dataset
 from segduet.workflows.preparing import PlanRequest, plan, preprocess
-from segduet.workflows.training import TrainRequest, train
+from segduet.workflows.train_request import TrainRequest
+from segduet.workflows.training import train
 
 COUNTS = {"train": (16, 26, 21), "validation": (12, 12, 12)}
 LENGTH = ["epochs=10", "steps_per_epoch=60"]

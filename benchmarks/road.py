@@ -10,7 +10,8 @@ from segduet.training.recipe_files import load_recipe
 from segduet.workflows.evaluation import EvaluateRequest, evaluate
 from segduet.workflows.importing import ImportRequest, import_dataset
 from segduet.workflows.preparing import PlanRequest, plan, preprocess
-from segduet.workflows.training import TrainRequest, train
+from segduet.workflows.train_request import TrainRequest
+from segduet.workflows.training import train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

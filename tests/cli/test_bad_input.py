@@ -421,7 +421,7 @@ def test_training_a_plan_with_an_unknown_network(
         (("train", "tiny", "-c", "2d"), ("2d", "8 of 8 missing", "preprocess Dataset501_tiny")),
         (("train", "tiny", "--plans", "nope"), ("nope.json", "no such file")),
         (("train", "tiny", "--recipe", "nope"), ("recipe 'nope'", "'default'", "segduet info")),
-        (("train", "tiny", "--set", "epoch=3"), ("epoch", "Extra inputs", "Correct")),
+        (("train", "tiny", "--set", "epoch=3"), ("epoch", "perhaps epochs", "Correct")),
         (("train", "tiny", "--set", "optimizer.name=lion"), ("optimizer.name", "'lion'", "'sgd'")),
         (("train", "tiny", "--set", "epochs"), ("--set epochs", "key=value")),
         (("train", "tiny", "--set", "head.hidden=[8"), ("--set head.hidden=[8", "not YAML")),

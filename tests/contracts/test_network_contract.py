@@ -15,7 +15,10 @@ from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.tasks import TaskSpec
 from segduet.networks.config import HeadConfig
-from segduet.networks.heads import HEADS
+from segduet.networks.evidence import EvidenceRegion
+from segduet.networks.heads.head import build_head
+from segduet.networks.heads.inputs import FeatureWidths
+from segduet.networks.heads.registry import HEADS
 from segduet.networks.joint import JointNetwork, build_joint_network
 from segduet.networks.registry import ARCHITECTURES
 
@@ -142,9 +145,9 @@ def backbone(request: pytest.FixtureRequest) -> Backbone:
     return BACKBONES[request.param]
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", ["bottleneck", "mask_pooled"])
 class TestWithHeads:
-    """Each network with each kind of head."""
+    """Each network with a head that reads one stage and one that reads several and the mask."""
 
     def test_outputs_have_the_promised_shapes(self, backbone: Backbone, kind: str) -> None:
         outputs = build(backbone, kind=kind).eval()(image_for(backbone))
@@ -243,6 +246,123 @@ class TestWithHeads:
             torch.testing.assert_close(logits, torch.cat([a.case_logits[task] for a in alone]))
             evidence = torch.cat([a.evidence[task] for a in alone])
             torch.testing.assert_close(together.evidence[task], evidence)
+
+
+#: Every kind of head, with and without what can be added to it.
+HEAD_CONFIGS = {
+    **{kind: HeadConfig(kind=kind, hidden=(8,)) for kind in HEADS},
+    "bottleneck, gated channels": HeadConfig(
+        kind="bottleneck", hidden=(8,), channel_attention=True
+    ),
+    "gem, gated": HeadConfig(
+        kind="gem", hidden=(8,), spatial_attention=True, decoder_features=True
+    ),
+    "mask_pooled, gated": HeadConfig(hidden=(8,), spatial_attention=True, mask_gradient=True),
+    "attention, guided": HeadConfig(
+        kind="attention", hidden=(8,), mask_guided=True, mask_gradient=True, stages=(0, 2), width=8
+    ),
+}
+WITHOUT_DECODER = ("bottleneck", "gem", "attention", "bottleneck, gated channels")
+SMALL = {2: BACKBONES["plain_2d"], 3: BACKBONES["plain_3d"]}
+
+
+@pytest.mark.parametrize("dims", SMALL)
+@pytest.mark.parametrize("name", HEAD_CONFIGS)
+class TestEveryHead:
+    """Each head, with its options, in 2D and in 3D."""
+
+    def build(self, name: str, dims: int) -> JointNetwork:
+        torch.manual_seed(3)
+        return build_joint_network(
+            configuration=SMALL[dims].configuration,
+            num_channels=2,
+            labels=LABELS,
+            tasks=TASKS,
+            head=HEAD_CONFIGS[name],
+            deep_supervision=False,
+        )
+
+    def test_a_loss_reaches_every_parameter_of_the_head(self, name: str, dims: int) -> None:
+        """F17, F18: twice, since gates that start at zero hold back what lies before them."""
+        network = self.build(name, dims)
+        with torch.no_grad():
+            for parameter in network.heads.parameters():
+                parameter.add_(0.05)
+        outputs = network(image_for(SMALL[dims]))
+        sum(v.square().mean() for v in outputs.case_logits.values()).backward()
+        silent = [n for n, p in network.heads.named_parameters() if p.grad is None]
+        assert silent == []
+        assert encoder_gradient(network) > 0
+
+    def test_state_dict_restores_the_same_answers(self, name: str, dims: int) -> None:
+        network, image = self.build(name, dims), image_for(SMALL[dims])
+        network(image)  # running statistics
+        network.eval()
+        restored = self.build(name, dims).eval()
+        with torch.no_grad():
+            for parameter in restored.parameters():
+                parameter.zero_()
+        restored.load_state_dict(network.state_dict())
+        for task, logits in network(image).case_logits.items():
+            assert torch.equal(restored(image).case_logits[task], logits)
+
+    def test_sums_of_disjoint_voxels_add_up(self, name: str, dims: int) -> None:
+        """F64: one half of the voxels and the other, weighed apart, are the whole."""
+        network, image = self.build(name, dims).eval(), image_for(SMALL[dims])
+        generator = torch.Generator().manual_seed(1)
+        shares = torch.rand(2, 1, *image.shape[2:], generator=generator)
+        whole = network(image)
+        one, other = network(image, shares), network(image, 1 - shares)
+        for task, sums in whole.case_sums.items():
+            added = one.case_sums[task] + other.case_sums[task]
+            torch.testing.assert_close(added, sums, rtol=1e-4, atol=1e-4)
+            assert not torch.allclose(one.case_logits[task], whole.case_logits[task], atol=1e-7)
+        answers = network.answer(whole.case_sums)
+        for task, logits in whole.case_logits.items():
+            assert torch.equal(answers[task].logits, logits)
+
+    def test_attention_sums_to_one(self, name: str, dims: int) -> None:
+        """F18: over a window that is the whole case; all but plain averages attend."""
+        network, image = self.build(name, dims).eval(), image_for(SMALL[dims])
+        shares = torch.ones(2, 1, *image.shape[2:])
+        maps = network.attend(image, shares, network(image).case_sums)
+        attends = name.startswith(("mask_pooled", "attention")) or name == "gem, gated"
+        assert set(maps) == ({t.name for t in TASKS} if attends else set())
+        for weights in maps.values():
+            assert weights.shape == shares.shape
+            assert weights.min() >= 0
+            torch.testing.assert_close(weights.flatten(1).sum(1), torch.ones(2))
+
+    def test_half_precision_answers_stay_close_and_finite(self, name: str, dims: int) -> None:
+        """F67: sums are float32 whatever the network computes in."""
+        network, image = self.build(name, dims).eval(), image_for(SMALL[dims])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = network(image)
+        for task, logits in network(image).case_logits.items():
+            assert rounded.case_sums[task].dtype == torch.float32
+            torch.testing.assert_close(rounded.case_logits[task], logits, atol=0.05, rtol=0.1)
+
+
+@pytest.mark.parametrize("dims", SMALL)
+@pytest.mark.parametrize("name", WITHOUT_DECODER)
+def test_a_network_without_decoder_classifies(name: str, dims: int) -> None:
+    """B05: no masks, evidence 0, gradients reach the encoder; switches for masks do nothing."""
+    whole = build(SMALL[dims])
+    widths = FeatureWidths(stages=tuple(WIDTHS), decoder=None)
+    network = JointNetwork(
+        whole.encoder,
+        None,
+        heads={t.name: build_head(HEAD_CONFIGS[name], widths, t.num_outputs) for t in TASKS},
+        regions={t.name: EvidenceRegion.of_task(t, LABELS) for t in TASKS},
+    )
+    network.deep_supervision = True
+    outputs = network(image_for(SMALL[dims]))
+    assert network.deep_supervision is False
+    assert outputs.segmentation == ()
+    assert {t: v.shape[1] for t, v in outputs.case_logits.items()} == {"type": 3, "grade.v2": 2}
+    assert all(not e.any() for e in outputs.evidence.values())
+    sum(v.square().mean() for v in outputs.case_logits.values()).backward()
+    assert encoder_gradient(network) > 0
 
 
 class TestBesideTheStockNetwork:

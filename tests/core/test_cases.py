@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segduet.core.cases import CaseRecord, CaseTable, parse_split
@@ -110,3 +111,49 @@ def test_splits_and_classes_are_counted_and_unknown_labels_are_not() -> None:
 def test_counting_a_case_that_is_not_in_the_table_is_an_error() -> None:
     with pytest.raises(DataError, match="no row for case 'x'"):
         CaseTable(records=(record("a"),)).class_counts(SUBTYPE, ["x"])
+
+
+KINDS = (
+    TaskSpec(name="cancer", kind="binary", classes=("no", "yes")),
+    TaskSpec(name="findings", kind="multilabel", classes=("cyst", "mass")),
+    TaskSpec(name="grade", kind="ordinal", classes=("low", "mid", "high")),
+    TaskSpec(name="size", kind="regression", unit="mm"),
+)
+
+
+def test_a_table_of_all_kinds_reads_back_equal_and_becomes_targets(tmp_path: Path) -> None:
+    """B02: no finding is knowledge, an empty cell is not."""
+    records = (
+        record("a", cancer="yes", findings="mass|cyst", grade="high", size="12.5"),
+        record("b", cancer="no", findings="none"),
+        record("c"),
+    )
+    CaseTable(records=records).write(tmp_path / "cases.csv", KINDS)
+    table = CaseTable.read(tmp_path / "cases.csv", KINDS)
+    assert table.records == records
+    targets = [table.targets(task, table.cases) for task in KINDS]
+    nan = np.nan
+    np.testing.assert_array_equal(targets[0], [[1], [0], [nan]])
+    np.testing.assert_array_equal(targets[1], [[1, 1], [0, 0], [nan, nan]])
+    np.testing.assert_array_equal(targets[2], [[2], [nan], [nan]])
+    np.testing.assert_array_equal(targets[3], [[12.5], [nan], [nan]])
+    assert table.class_counts(KINDS[1], table.cases) == (1, 1)
+    assert table.class_counts(KINDS[3], table.cases) == ()
+    assert table.targets(KINDS[1], []).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("perhaps,,,", "class 'perhaps' for 'cancer'"),
+        (",cyst|scar,,", "class 'scar' for 'findings'"),
+        (",,3,", "class '3' for 'grade'"),
+        (",,,nan", "'nan' for 'size'"),
+    ],
+)
+def test_a_cell_that_is_no_answer_is_refused_by_line(tmp_path: Path, cells, message) -> None:
+    path = tmp_path / "cases.csv"
+    header = "case,patient,site,split,cancer,findings,grade,size"
+    path.write_text(f"{header}\na,,,,,,,\nb,,,,{cells}\n")
+    with pytest.raises(DataError, match=rf"cases\.csv, line 3, case 'b': found {message}"):
+        CaseTable.read(path, KINDS)

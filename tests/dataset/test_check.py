@@ -168,7 +168,7 @@ def test_stray_file_is_found(sound):
 def test_case_in_training_and_test_is_found(sound, files):
     files.image(sound.test_images / "quiz_0_041_0000.nii.gz")
     messages = [f.message for f in findings(sound)]
-    assert "The case is in the training and in the test folder." in messages
+    assert "The case is in more than one of the folders of images, or of masks." in messages
 
 
 def test_case_without_class_is_a_warning(sound):
@@ -193,7 +193,7 @@ def test_unknown_class_and_split_are_found_by_line(sound):
     edit_table(sound, "quiz_0_041,quiz_0_041,,train,0", "quiz_0_041,quiz_0_041,,dev,7")
     messages = [f.message for f in findings(sound) if f.kind is FindingKind.TABLE]
     assert messages[0].startswith("line 2: found split 'dev'")
-    assert messages[1] == "line 2: class '7' of 'subtype' is none of ['0', '1', '2']."
+    assert messages[1] == "line 2: class '7' for 'subtype'; expected one of ['0', '1', '2']."
 
 
 def test_patient_in_two_splits_is_found(sound):

@@ -16,6 +16,7 @@ from segduet.dataset.folds import (
     declared_fold,
     read_splits,
     stratified_grouped_folds,
+    stratifying_task,
     write_splits,
 )
 
@@ -202,3 +203,52 @@ def test_unusable_splits_file_is_refused(tmp_path, content, message):
     (tmp_path / "s.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match=message):
         read_splits(tmp_path / "s.json")
+
+
+FINDINGS = TaskSpec(name="findings", kind="multilabel", classes=("cyst", "mass"))
+GRADE = TaskSpec(name="grade", kind="ordinal", classes=("low", "high"))
+SIZE = TaskSpec(name="size", kind="regression", unit="mm")
+
+
+def labelled(task, labels, *, cases_per_patient=1):
+    records = [
+        CaseRecord(
+            case=f"c{i:03d}", patient=f"p{i // cases_per_patient:03d}", labels={task.name: label}
+        )
+        for i, label in enumerate(labels)
+    ]
+    return CaseTable(records=tuple(records))
+
+
+def test_the_first_task_of_exclusive_classes_is_stratified_by():
+    assert stratifying_task((SIZE, FINDINGS, GRADE, TASK)) is GRADE
+    assert stratifying_task((SIZE, FINDINGS)) is SIZE
+    assert stratifying_task(()) is None
+
+
+@pytest.mark.parametrize("cases_per_patient", [1, 2])
+def test_every_finding_is_spread_and_so_are_cases_without_any(cases_per_patient):
+    """B02, B04: 20 cyst, 10 mass, 10 both, 20 none: each fold of 5 holds 6, 4 and 4."""
+    labels = ["cyst"] * 20 + ["mass"] * 10 + ["cyst|mass"] * 10 + ["none"] * 20
+    table = labelled(FINDINGS, labels, cases_per_patient=cases_per_patient)
+    folds = split(table, task=FINDINGS)
+    assert_partition(table, folds)
+    for fold in folds:
+        held = [FINDINGS.named(table.record(c).labels["findings"]) for c in fold.val]
+        counts = [sum(name in names for names in held) for name in ("cyst", "mass")]
+        counts.append(sum(not names for names in held))
+        assert all(abs(n - wanted) <= 1 for n, wanted in zip(counts, (6, 4, 4), strict=True))
+
+
+def test_values_are_spread_by_quartile():
+    """B02: sorted values cut into folds would give one fold the small and one the large."""
+    table = labelled(SIZE, [str(value) for value in range(40)])
+    for fold in split(table, task=SIZE):
+        quarters = Counter(int(float(table.record(c).labels["size"]) // 10) for c in fold.val)
+        assert quarters == {0: 2, 1: 2, 2: 2, 3: 2}
+
+
+def test_a_finding_of_fewer_patients_than_folds_is_refused_by_name():
+    table = labelled(FINDINGS, ["cyst"] * 10 + ["mass"] * 2)
+    with pytest.raises(DataError, match=r"class 'mass': found 2 cases of 2 patients"):
+        split(table, task=FINDINGS)

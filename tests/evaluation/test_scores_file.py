@@ -43,3 +43,30 @@ def test_edited_files_are_refused(tmp_path, old, new):
     source.write_text(source.read_text().replace(old, new))
     with pytest.raises(DataError, match=r"scores\.csv"):
         read_scores(source, [TASK])
+
+
+def test_every_kind_survives_the_file(tmp_path):
+    """B02: the kind and unit come back from the task, a regression has no probabilities."""
+    tasks = (
+        TaskSpec(name="findings", kind="multilabel", classes=("cyst", "mass")),
+        TaskSpec(name="size", kind="regression", unit="mm"),
+    )
+    answers = {
+        "findings": ClassAnswer(
+            reference="none", predicted="cyst", probabilities=(0.7, 0.1), kind="multilabel"
+        ),
+        "size": ClassAnswer(
+            reference="12.5",
+            predicted=repr(1 / 3),
+            probabilities=(1 / 3,),
+            kind="regression",
+            unit="mm",
+        ),
+    }
+    cases = [CaseScores(case="c", patient="p", answers=answers), CaseScores(case="d", patient="p")]
+    write_scores(tmp_path / "scores.csv", cases, tasks)
+    assert read_scores(tmp_path / "scores.csv", tasks) == cases
+    assert (tmp_path / "scores.csv").read_text().splitlines()[0] == (
+        "case,patient,findings/reference,findings/predicted,findings/p/cyst,findings/p/mass,"
+        "size/reference,size/predicted,undefined"
+    )

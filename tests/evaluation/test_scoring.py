@@ -88,3 +88,33 @@ def test_answer_holds_reference_and_choice():
 def test_what_is_no_probability_vector_is_an_error(bad):
     with pytest.raises(DataError, match="'c1', task 'subtype'"):
         class_answer(RECORD, TASK, np.array(bad))
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "predicted"),
+    [
+        (TaskSpec(name="f", kind="multilabel", classes=("a", "b")), [0.9, 0.8], "a|b"),
+        (TaskSpec(name="f", kind="ordinal", classes=("a", "b", "c")), [0.4, 0.25, 0.35], "b"),
+        (TaskSpec(name="f", kind="regression", unit="mm"), [-3.5], "-3.5"),
+    ],
+)
+def test_every_kind_is_decided_in_its_own_way(task, answer, predicted):
+    """B02."""
+    scored = class_answer(CaseRecord(case="c", patient="c"), task, np.array(answer))
+    assert (scored.predicted, scored.kind, scored.unit) == (predicted, task.kind, task.unit or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "answer"),
+    [
+        ("multilabel", ("a", "b"), [0.9, 1.1]),
+        ("multilabel", ("a", "b"), [0.9]),
+        ("regression", (), [np.nan]),
+        ("regression", (), [1.0, 2.0]),
+        ("binary", ("a", "b"), [0.9, 0.8]),
+    ],
+)
+def test_what_is_no_answer_of_its_kind_is_an_error(kind, classes, answer):
+    task = TaskSpec(name="f", kind=kind, classes=classes)
+    with pytest.raises(DataError, match="case 'c', task 'f': found the answer"):
+        class_answer(CaseRecord(case="c", patient="c"), task, np.array(answer))

@@ -7,19 +7,24 @@ import pytest
 
 from segduet.core.geometry import Geometry
 from segduet.core.prepared import Placement, PreparedCase
-from segduet.inference.engine import WindowAnswers
+from segduet.inference.engine import HeadAnswers, WindowAnswers
 
 
 def lesion_evidence(windows: np.ndarray) -> np.ndarray:
     return (windows[:, 0] > 1).sum(axis=(1, 2, 3)).astype(np.float32)
 
 
+def looks(windows: np.ndarray) -> np.ndarray:
+    return np.where(windows[:, 0] > 1, 3.0, 1.0)
+
+
 @dataclass
 class FakeEngine:
     """Two heads (the image times a ramp from 0, and its negative) and one task.
 
-    Neither head 0 nor the class logits (mean of the first x plane, mean of all) are symmetric;
-    evidence counts voxels above 1.
+    Sums are the voxels, the image, the image times a ramp along x, and attention; class logits are
+    the two means and minus the second. Neither head 0 nor the ramp's mean is symmetric; evidence
+    counts voxels above 1, attention is 1 everywhere and 3 where the image is above 1.
     """
 
     num_spatial_dims: int = 3
@@ -28,19 +33,31 @@ class FakeEngine:
     batch_sizes: list[int] = field(default_factory=list)
     closed: bool = False
 
-    def predict(self, windows: np.ndarray) -> WindowAnswers:
-        assert windows.dtype == np.float32
+    def predict(self, windows, shares) -> WindowAnswers:
+        assert windows.dtype == shares.dtype == np.float32
         assert windows.flags.c_contiguous
+        assert shares.flags.c_contiguous
+        assert shares.shape == (len(windows), 1, *windows.shape[2:])
         self.batch_sizes.append(len(windows))
-        image = windows[:, 0] * self.gain
+        image, share = windows[:, 0] * self.gain, shares[:, 0]
         ramps = np.ix_(*(np.linspace(0, 1, n) for n in image.shape[1:]))
         slope = sum(ramps).astype(np.float32)
-        first, mean = image[..., 0].mean(axis=(1, 2)), image.mean(axis=(1, 2, 3))
+        parts = [share, share * image, share * image * ramps[2], looks(windows) * share]
+        parts = [part.astype(np.float32) for part in parts]
         return WindowAnswers(
             logits=np.stack([image * slope, -image], axis=1),
-            case_logits={"type": np.stack([first, mean, -first], axis=1)},
+            sums={"type": np.stack([part.sum(axis=(1, 2, 3)) for part in parts], axis=1)},
             evidence={"type": lesion_evidence(windows)},
         )
+
+    def answer(self, sums) -> HeadAnswers:
+        voxels, first, ramp, _ = sums["type"].T
+        mean, slope = first / voxels, ramp / voxels
+        logits = np.stack([slope, mean, -slope], axis=1).astype(np.float32)
+        return HeadAnswers(logits={"type": logits}, features={"type": logits[:, :2]})
+
+    def attend(self, windows, shares, case_sums):
+        return {"type": (looks(windows) * shares[:, 0] / case_sums["type"][3]).astype(np.float32)}
 
     def close(self) -> None:
         self.closed = True

@@ -80,7 +80,7 @@ def test_a_model_without_tasks_has_cases_and_times_only(tmp_path):
         ("a,ok", ",ok", "case ''"),
         ("b,failed", "a,failed", "case 'a': found a second line"),
         (",1,0.2", ",7,0.2", "line 2, case 'a': found class '7' for 'subtype'"),
-        (",1,0.2", ",,0.2", "found class '' for 'subtype'"),
+        (",1,0.2", ",,0.2", "found an empty answer to 'subtype'"),
         ("0.7", "nan", r"line 2, case 'a', column 'subtype:1': found 'nan'"),
         ("0.7", "", "column 'subtype:1': found ''"),
         ("0.7", "inf", "column 'subtype:1': found 'inf'"),
@@ -123,3 +123,64 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
         write_answers(tmp_path / "file" / "predictions.csv", [], _TASKS)
+
+
+_KINDS = (
+    TaskSpec(name="cancer", kind="binary", classes=("no", "yes")),
+    TaskSpec(name="findings", kind="multilabel", classes=("cyst", "mass")),
+    TaskSpec(name="grade", kind="ordinal", classes=("low", "mid", "high")),
+    TaskSpec(name="size", kind="regression", unit="mm"),
+)
+
+
+@pytest.fixture
+def table_of_kinds(tmp_path):
+    answers = {
+        "cancer": np.array([0.25, 0.75]),
+        "findings": np.array([0.875, 0.625]),
+        "grade": np.array([0.4, 0.25, 0.35]),
+        "size": np.array([1 / 3]),
+    }
+    prediction = Prediction(
+        case="a",
+        label_map=np.zeros((1, 2, 2), np.uint8),
+        geometry=Geometry(shape_zyx=(1, 2, 2), spacing_zyx_mm=(1.0, 1.0, 1.0)),
+        probabilities=answers,
+        evidence=dict.fromkeys(answers, 2.0),
+    )
+    write_answers(tmp_path / "predictions.csv", [prediction], _KINDS)
+    return tmp_path / "predictions.csv"
+
+
+def test_every_kind_has_its_columns_and_reads_back_in_full_precision(table_of_kinds):
+    """B02: a set of findings and its probabilities; the median grade; a number once."""
+    assert table_of_kinds.read_text().splitlines() == [
+        "case,status,message,seconds,cancer,cancer:no,cancer:yes,evidence:cancer,"
+        "findings,findings:cyst,findings:mass,evidence:findings,"
+        "grade,grade:low,grade:mid,grade:high,evidence:grade,size,evidence:size",
+        "a,ok,,0.000,yes,0.25,0.75,2.0,cyst|mass,0.875,0.625,2.0,"
+        "mid,0.4,0.25,0.35,2.0,0.3333333333333333,2.0",
+    ]
+    row = read_answers(table_of_kinds, _KINDS)[0]
+    assert row.labels["findings"] == "cyst|mass"
+    assert row.probabilities["findings"] == (0.875, 0.625)
+    assert row.probabilities["size"] == (1 / 3,)
+    write_answers(table_of_kinds.with_name("again.csv"), [row], _KINDS)
+    assert table_of_kinds.with_name("again.csv").read_bytes() == table_of_kinds.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0.3333333333333333", "big", "found 'big' for 'size'"),
+        ("0.3333333333333333", "", "an empty answer to 'size'"),
+        ("cyst|mass", "cyst|scar", "class 'scar' for 'findings'"),
+        ("cyst|mass", "", "an empty answer to 'findings'"),
+        ("0.625", "1.5", "expected probabilities of at most 1"),
+        ("0.75", "0.5", "sum to 0.75"),
+    ],
+)
+def test_a_damaged_answer_of_any_kind_is_refused(table_of_kinds, old, new, message):
+    table_of_kinds.write_text(table_of_kinds.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=message):
+        read_answers(table_of_kinds, _KINDS)

@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
-from scipy.special import softmax as scipy_softmax
 
 from segduet.core.errors import DataError, RequestError
 from segduet.inference.engine import WindowAnswers
-from segduet.inference.mirroring import mirror_combinations, predict_mirrored, softmax
+from segduet.inference.mirroring import (
+    WindowBatch,
+    attend_mirrored,
+    mirror_combinations,
+    predict_mirrored,
+)
 
-_WINDOWS = np.random.default_rng(0).normal(size=(2, 1, 3, 4, 5)).astype(np.float32)
+_RNG = np.random.default_rng(0)
+_IMAGE = _RNG.normal(size=(2, 1, 3, 4, 5)).astype(np.float32)
+_SHARES = _RNG.random(size=(2, 1, 3, 4, 5), dtype=np.float32)
+_WINDOWS = WindowBatch(image=_IMAGE, shares=_SHARES)
 
 
 def test_combinations_are_every_subset_of_the_axes_first_none():
@@ -26,7 +33,7 @@ def test_none_and_empty_both_mean_one_pass(off, engine):
     """nnU-Net crashes on () and needs None."""
     assert mirror_combinations(off, 3) == [()]
     answers = predict_mirrored(engine, _WINDOWS, mirror_combinations(off, 3), where="c")
-    np.testing.assert_array_equal(answers.logits, engine.predict(_WINDOWS).logits)
+    np.testing.assert_array_equal(answers.logits, engine.predict(_IMAGE, _SHARES).logits)
 
 
 @pytest.mark.parametrize(("axes", "dims"), [((2,), 2), ((0, 0), 3), ((-1,), 3), ((3,), 3)])
@@ -37,32 +44,31 @@ def test_impossible_axes_are_refused(axes, dims):
 
 @pytest.mark.parametrize("axes", [(0,), (2,), (0, 1), (0, 1, 2)])
 def test_answers_equal_the_mean_of_explicit_flips(axes, engine):
+    """Shares are flipped with their windows."""
     combinations = mirror_combinations(axes, 3)
     answers = predict_mirrored(engine, _WINDOWS, combinations, where="c")
-    logits, probabilities, evidence = [], [], []
+    seen = attend_mirrored(engine, _WINDOWS, combinations, {"type": np.ones(4)})
+    logits, sums, attention = [], [], []
     for flip in combinations:
-        one = engine.predict(np.flip(_WINDOWS, flip).copy())
+        image, shares = np.flip(_IMAGE, flip).copy(), np.flip(_SHARES, flip).copy()
+        one = engine.predict(image, shares)
         logits.append(np.flip(one.logits, flip))
-        probabilities.append(scipy_softmax(one.case_logits["type"].astype(float), axis=1))
-        evidence.append(one.evidence["type"])
+        sums.append(one.sums["type"])
+        looked = engine.attend(image, shares, {"type": np.ones(4)})["type"]
+        attention.append(np.flip(looked[:, None], flip)[:, 0])
     np.testing.assert_allclose(answers.logits, np.mean(logits, axis=0), atol=1e-6)
-    np.testing.assert_allclose(answers.probabilities["type"], np.mean(probabilities, 0), atol=1e-7)
-    np.testing.assert_allclose(answers.evidence["type"], np.mean(evidence, axis=0))
+    np.testing.assert_allclose(answers.sums["type"], np.mean(sums, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(seen["type"], np.mean(attention, axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(answers.evidence["type"], one.evidence["type"])
     assert not np.allclose(answers.logits, logits[0])
     if 2 in axes:
-        assert not np.allclose(answers.probabilities["type"], probabilities[0])
+        assert not np.allclose(answers.sums["type"], sums[0])
 
 
 def test_a_mirror_costs_one_engine_call_each(engine):
     """F65: no second pass for the class answers."""
     predict_mirrored(engine, _WINDOWS, mirror_combinations((0, 1, 2), 3), where="c")
     assert engine.batch_sizes == [2] * 8
-
-
-def test_softmax_survives_large_logits():
-    np.testing.assert_allclose(
-        softmax(np.array([[1000.0, 1000.0], [0.0, -1e4]], dtype=np.float32)), [[0.5, 0.5], [1, 0]]
-    )
 
 
 class _BrokenEngine:
@@ -72,10 +78,10 @@ class _BrokenEngine:
     def __init__(self, part, value):
         self._bad = {part: value}
 
-    def predict(self, windows):
+    def predict(self, windows, shares):
         return WindowAnswers(
             logits=np.full_like(windows, self._bad.get("logits", 0)),
-            case_logits={"type": np.full((len(windows), 2), self._bad.get("class", 0.0))},
+            sums={"type": np.full((len(windows), 2), self._bad.get("sums", 0.0))},
             evidence={"type": np.full(len(windows), self._bad.get("evidence", 0.0))},
         )
 
@@ -83,7 +89,7 @@ class _BrokenEngine:
         """Nothing is held."""
 
 
-@pytest.mark.parametrize("part", ["logits", "class", "evidence"])
+@pytest.mark.parametrize("part", ["logits", "sums", "evidence"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_answers_that_are_not_finite_fail_by_case_name(part, value):
     """F80: a NaN would otherwise end as class 0 through argmax."""

@@ -29,7 +29,7 @@ class _Wrapped(nn.Module):
         super().__init__()
         self.unet = unet
 
-    def forward(self, x):
+    def forward(self, x, shares):
         return TaskOutputs(segmentation=(self.unet(x),), case_logits={}, evidence={})
 
 
@@ -65,6 +65,7 @@ def _our_logits(unet, case, patch, axes):
         TorchEngine(_Wrapped(unet), num_spatial_dims=len(patch)),
         case,
         patch_zyx=patch_zyx,
+        tasks=(),
         settings=PredictionSettings(mirror_axes=axes),
     ).logits
 

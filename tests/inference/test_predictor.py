@@ -13,7 +13,7 @@ from segduet.core.plan import Plan
 from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
-from segduet.inference.engine import WindowAnswers
+from segduet.inference.engine import HeadAnswers, WindowAnswers
 from segduet.inference.predictor import PredictionSettings, predict_case, predict_prepared
 from segduet.windows.tiles import region_at, tile_starts
 
@@ -26,7 +26,17 @@ def _image(shape, seed=0):
 
 
 def _answer(engine, case, patch, **changes):
-    return predict_prepared(engine, case, patch_zyx=patch, settings=PredictionSettings(**changes))
+    return predict_prepared(
+        engine, case, patch_zyx=patch, tasks=(_TASK,), settings=PredictionSettings(**changes)
+    )
+
+
+def _alone(engine, windows, shares=None):
+    """Probabilities (T, 3) and evidence (T,) of windows that answer by themselves."""
+    shares = np.ones_like(windows) if shares is None else shares
+    answers = engine.predict(np.ascontiguousarray(windows), shares)
+    logits = engine.answer(answers.sums).logits["type"]
+    return softmax(logits.astype(float), axis=1), answers.evidence["type"]
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -45,46 +55,78 @@ def test_a_voxelwise_network_gives_its_own_image_back(make_engine, prepared, sha
     np.testing.assert_allclose(answer.logits[1], -image[0], atol=1e-5)
 
 
-def test_one_window_gives_the_softmax_of_the_network(engine, prepared):
+@pytest.mark.parametrize("rule", list(Aggregation))
+def test_one_window_gives_the_softmax_of_the_network(engine, prepared, rule):
     """F64: single-tile case = net output."""
     image = _image((4, 5, 6))
-    answer = _answer(engine, prepared(image), (4, 5, 6))
-    expected = engine.predict(image[None])
-    np.testing.assert_allclose(
-        answer.probabilities["type"], softmax(expected.case_logits["type"][0]), rtol=1e-6
-    )
-    assert answer.evidence["type"] == (image > 1).sum() > 0
+    answer = _answer(engine, prepared(image), (4, 5, 6), aggregation=rule)
+    expected, evidence = _alone(engine, image[None])
+    np.testing.assert_allclose(answer.probabilities["type"], expected[0], rtol=1e-6)
+    assert answer.evidence["type"] == evidence[0] == (image > 1).sum() > 0
+    np.testing.assert_allclose(answer.features["type"][1], image.mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 13), (3, 9, 4)])
+@pytest.mark.parametrize(
+    "changes", [{}, {"step": 0.3}, {"step": 1.0}, {"mirror_axes": (0, 1)}, {"tile_batch": 3}]
+)
+def test_the_case_is_pooled_with_every_voxel_once(engine, prepared, shape, changes):
+    """F64: class logit 1 is the mean of the image, however it is cut, overlapped and padded."""
+    image = _image(shape)
+    answer = _answer(engine, prepared(image), (4, 4, 4), **changes)
+    assert answer.features["type"][1] == pytest.approx(image.mean(), abs=1e-6)
 
 
 def test_windows_vote_by_their_evidence(engine, prepared):
     image = _image((4, 9, 13))
     patch = (4, 4, 4)
-    answer = _answer(engine, prepared(image), patch)
+    case = prepared(image)
+    answer = _answer(engine, case, patch, aggregation=Aggregation.EVIDENCE)
     windows = np.stack([image[:, *region_at(s, patch)] for s in tile_starts((4, 9, 13), patch)])
-    alone = engine.predict(np.ascontiguousarray(windows))
-    probabilities = softmax(alone.case_logits["type"].astype(float), axis=1)
+    probabilities, evidence = _alone(engine, windows)
     np.testing.assert_allclose(
         answer.probabilities["type"],
-        np.average(probabilities, axis=0, weights=alone.evidence["type"]),
+        np.average(probabilities, axis=0, weights=evidence),
         rtol=1e-6,
     )
-    mean = _answer(engine, prepared(image), patch, aggregation=Aggregation.MEAN)
+    mean = _answer(engine, case, patch, aggregation=Aggregation.MEAN)
     np.testing.assert_allclose(mean.probabilities["type"], probabilities.mean(axis=0), rtol=1e-6)
+    best = _answer(engine, case, patch, aggregation=Aggregation.MAX)
+    first = evidence == evidence.max()
+    np.testing.assert_allclose(
+        best.probabilities["type"], probabilities[first].mean(axis=0), rtol=1e-6
+    )
 
 
 def test_without_evidence_padding_does_not_weigh(engine, prepared):
     """Image 4 x 4 x 2 in a 4 x 4 x 4 patch; along y two windows cover 4 and 4 rows of 6."""
     image = np.clip(_image((4, 6, 2)), None, 0.5)
-    answer = _answer(engine, prepared(image), (4, 4, 4))
+    answer = _answer(engine, prepared(image), (4, 4, 4), aggregation=Aggregation.EVIDENCE)
     padded = np.pad(image, ((0, 0), (0, 0), (0, 0), (1, 1)))
     windows = np.stack([padded[:, :, y : y + 4] for y in (0, 2)])
-    alone = engine.predict(np.ascontiguousarray(windows))
     assert answer.evidence["type"] == 0
     np.testing.assert_allclose(
-        answer.probabilities["type"],
-        softmax(alone.case_logits["type"].astype(float), axis=1).mean(axis=0),
-        rtol=1e-6,
+        answer.probabilities["type"], _alone(engine, windows)[0].mean(axis=0), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "step"), [((6, 9, 13), 0.5), ((6, 9, 13), 1.0), ((3, 9, 4), 0.5)]
+)
+def test_attention_over_all_windows_sums_to_one(engine, prepared, shape, step):
+    """F18: the fake looks at voxels above 1 three times as hard, wherever the windows lie."""
+    image = _image(shape)
+    answer = _answer(engine, prepared(image), (4, 4, 4), step=step, keep_attention=True,
+                     mirror_axes=(1,))  # fmt: skip
+    weights = np.where(image[0] > 1, 3.0, 1.0)
+    assert answer.attention["type"].dtype == np.float32
+    np.testing.assert_allclose(answer.attention["type"], weights / weights.sum(), rtol=1e-5)
+    assert _answer(engine, prepared(image), (4, 4, 4)).attention == {}
+
+
+def test_attention_of_windows_that_answer_alone_is_refused():
+    with pytest.raises(RequestError, match="attention maps with the aggregation mean"):
+        PredictionSettings(aggregation=Aggregation.MEAN, keep_attention=True)
 
 
 @pytest.mark.parametrize("tile_batch", [2, 7, 100])
@@ -159,11 +201,11 @@ def _volume(shape=(6, 12, 9)):
     return Volume(array=_image(shape), geometry=geometry)
 
 
-def _predict(engines, volume, tasks=(_TASK,)):
+def _predict(engines, volume, tasks=(_TASK,), **changes):
     plan = _plan()
     return predict_case(
         engines, volume, case="case_1", plan=plan, configuration=plan.configuration("c"),
-        labels=_LABELS, tasks=tasks, settings=PredictionSettings(),
+        labels=_LABELS, tasks=tasks, settings=PredictionSettings(**changes),
     )  # fmt: skip
 
 
@@ -190,6 +232,9 @@ def test_folds_are_averaged_as_logits_and_as_probabilities(make_engine):
         np.mean([p.probabilities["type"] for p in alone], axis=0),
         rtol=1e-12,
     )
+    np.testing.assert_array_equal(
+        together.features["type"], np.concatenate([p.features["type"] for p in alone])
+    )
     np.testing.assert_array_equal(together.label_map, (volume.array[0] > 0).astype(np.uint8))
     np.testing.assert_array_equal(alone[0].label_map, (volume.array[0] < 0).astype(np.uint8))
 
@@ -200,8 +245,11 @@ def test_a_stock_network_without_tasks_gives_a_mask_and_no_answers():
     class Stock:
         name, num_spatial_dims = "stock", 3
 
-        def predict(self, windows):
+        def predict(self, windows, shares):
             return WindowAnswers(logits=np.concatenate([windows, -windows], axis=1))
+
+        def answer(self, sums):
+            return HeadAnswers(logits={}, features={})
 
     volume = _volume()
     prediction = _predict([Stock()], volume, tasks=())
@@ -223,3 +271,29 @@ def test_a_network_for_other_tasks_is_refused(engine, tasks):
     """F80: no class is invented for a task the network was not trained for."""
     with pytest.raises(DataError, match=r"answers \{'type': 3\}"):
         _predict([engine], _volume(), tasks=tasks)
+
+
+def test_a_network_that_only_classifies_gives_answers_and_no_mask(make_engine):
+    class Classifier(make_engine):
+        def predict(self, windows, shares):
+            both = super().predict(windows, shares)
+            return WindowAnswers(logits=both.logits[:, :0], sums=both.sums, evidence=both.evidence)
+
+    volume = _volume()
+    prediction = _predict([Classifier()], volume)
+    assert prediction.label_map is None
+    np.testing.assert_array_equal(
+        prediction.probabilities["type"],
+        _predict([make_engine()], volume).probabilities["type"],
+    )
+
+
+def test_attention_comes_back_on_the_users_grid(engine):
+    """F18: a map of the image's shape that sums to 1; folds are averaged."""
+    volume = _volume()
+    seen = _predict([engine, engine], volume, keep_attention=True).attention["type"]
+    assert seen.shape == volume.array.shape[1:]
+    assert seen.sum(dtype=float) == pytest.approx(1, abs=1e-5)
+    assert seen[volume.array[0] > 1].mean() == pytest.approx(
+        3 * seen[volume.array[0] <= 1].mean(), rel=1e-4
+    )

@@ -45,9 +45,22 @@ def test_added_cases_soften_the_weights():
     assert inverse_frequency_weights((0, 10), added_cases=1e9) == pytest.approx((1, 1), abs=1e-6)
 
 
-def test_a_class_without_training_case_is_refused():
+@pytest.mark.parametrize("class_weights", ["equal", "inverse_frequency"])
+def test_a_class_without_training_case_is_refused(class_weights):
+    """Whatever the weights; `added_cases` is the way to allow it."""
+    config = ClassificationLossConfig(class_weights=class_weights)
     with pytest.raises(DataError, match=r"'subtype'.*\[4, 0, 2\].*every class"):
-        build_classification_loss(TASK, (4, 0, 2), ClassificationLossConfig())
+        build_classification_loss(TASK, (4, 0, 2), config)
+    allowed = config.model_copy(update={"added_cases": 1.0})
+    logits, classes = example()
+    assert build_classification_loss(TASK, (4, 0, 2), allowed)(logits, classes).isfinite()
+
+
+def test_a_task_without_any_class_in_training_is_refused():
+    """B03: pretended cases do not help a task nobody has answered."""
+    config = ClassificationLossConfig(added_cases=5)
+    with pytest.raises(DataError, match=r"'subtype'.*not a single case whose class is known"):
+        build_classification_loss(TASK, (0, 0, 0), config)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -122,15 +135,26 @@ def test_the_configuration_decides_weights_and_smoothing():
         ClassificationLossConfig(),
         ClassificationLossConfig(added_cases=20),
         ClassificationLossConfig(label_smoothing=0.2),
+        ClassificationLossConfig(kind="focal"),
+        ClassificationLossConfig(class_weights="equal", logit_adjustment=1.0),
     )
     values = {
         build_classification_loss(TASK, (62, 6, 84), c)(logits, classes).item() for c in configs
     }
-    assert len(values) == 4
+    assert len(values) == 6
 
 
 @pytest.mark.parametrize(
-    "options", [{"label_smoothing": 1.0}, {"added_cases": -1}, {"class_weights": "x"}, {"gamma": 2}]
+    "options",
+    [
+        {"label_smoothing": 1.0},
+        {"added_cases": -1},
+        {"class_weights": "x"},
+        {"gamma": 2},
+        {"focal_gamma": 1.0},
+        {"kind": "focal", "focal_gamma": -1.0},
+        {"logit_adjustment": -1.0},
+    ],
 )
 def test_senseless_options_are_refused(options):
     with pytest.raises(ValidationError):
@@ -140,3 +164,73 @@ def test_senseless_options_are_refused(options):
 def test_class_weights_stay_out_of_checkpoints():
     """They follow from the training cases, so a stock checkpoint needs none."""
     assert ClassificationLoss((1, 2)).state_dict() == {}
+
+
+# focal loss and logit adjustment ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_focal_loss_with_gamma_0_is_cross_entropy(smoothing):
+    """F30, F33: exactly, with class weights and smoothing."""
+    logits, classes = example()
+    counts = (62, 106, 84)
+    focal, plain = (
+        build_classification_loss(
+            TASK, counts, ClassificationLossConfig(label_smoothing=smoothing, **options)
+        )(logits, classes)
+        for options in ({"kind": "focal", "focal_gamma": 0.0}, {})
+    )
+    assert focal.item() == plain.item()
+
+
+def test_focal_loss_equals_a_hand_worked_case():
+    """F30: gamma 2, alpha 2 and 1: (2 * 0.5^2 ln 2 + 1 * 0.75^2 ln 4) / 3."""
+    logits = torch.tensor([[0.5, 0.5], [0.75, 0.25]]).log()
+    loss = ClassificationLoss((2.0, 1.0), focal_gamma=2.0)(logits, torch.tensor([0, 1]))
+    expected = (2 * 0.25 * math.log(2) + 0.5625 * math.log(4)) / 3
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_focal_loss_turns_the_gradient_towards_the_hard_case():
+    """F30: share of the gradient of the case that is answered worst."""
+    shares = []
+    for gamma in (0.0, 2.0):
+        logits = torch.tensor([[2.0, 0.0], [-1.0, 1.0]], requires_grad=True)
+        loss = ClassificationLoss((1.0, 1.0), focal_gamma=gamma)(logits, torch.tensor([0, 0]))
+        loss.backward()
+        pulls = logits.grad.abs().sum(1)
+        shares.append((pulls[1] / pulls.sum()).item())
+    assert shares[0] < 0.9 < shares[1]
+
+
+def test_logit_adjustment_adds_tau_times_the_log_share_of_the_training_cases():
+    """Issue 3.5, Menon et al. 2021, equation 10: counts 3 and 1, tau 2, equal logits, true class 1.
+
+    -log(1/16 / (9/16 + 1/16)) = ln 10; the rare class must win by far to cost little.
+    """
+    config = ClassificationLossConfig(class_weights="equal", logit_adjustment=2.0)
+    task = TaskSpec(name="kind", classes=("often", "rarely"))
+    loss = build_classification_loss(task, (3, 1), config)
+    assert loss(torch.zeros(1, 2), torch.tensor([1])).item() == pytest.approx(math.log(10))
+    # the best logits for a case that tells nothing are level once the shares are taken off
+    logits = torch.zeros(4, 2, requires_grad=True)
+    adjusted = build_classification_loss(
+        task, (3, 1), ClassificationLossConfig(class_weights="equal", logit_adjustment=1.0)
+    )
+    adjusted(logits, torch.tensor([0, 0, 0, 1])).backward()
+    assert logits.grad.sum(0).abs().max() < 1e-6
+    logits.grad = None
+    ClassificationLoss((1.0, 1.0))(logits, torch.tensor([0, 0, 0, 1])).backward()
+    assert logits.grad.sum(0)[0] < -0.1  # plain cross entropy pulls towards the frequent class
+
+
+def test_logit_adjustment_of_unknown_classes_has_no_gradient():
+    """B03."""
+    config = ClassificationLossConfig(
+        kind="focal", class_weights="equal", logit_adjustment=1.0, label_smoothing=0.1
+    )
+    logits = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = build_classification_loss(TASK, (5, 2, 3), config)(logits, torch.tensor([-1, -1]))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.abs().max() == 0

@@ -4,9 +4,11 @@ import pytest
 import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+from pydantic import ValidationError
 
 from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
+from segduet.losses.config import SegmentationLossConfig
 from segduet.losses.dice import soft_dice_loss
 from segduet.losses.segmentation import SegmentationLoss
 
@@ -117,12 +119,13 @@ def test_background_in_the_dice_is_a_choice():
     labels = scheme({"background": 0, "lesion": 1})
     logits = torch.tensor([[[0.25, 0.5], [0.75, 0.5]]])[:, :, None].log()
     target = torch.tensor([[[[1, 0]]]])
-    loss = SegmentationLoss(labels, batch_dice=False, background_dice=True)(logits, target)
+    config = SegmentationLossConfig(dice_background=True)
+    loss = SegmentationLoss(labels, batch_dice=False, config=config)(logits, target)
     dice = (1.5 / 2.25 + 1.0 / 1.75) / 2
     expected = (math.log(4 / 3) + math.log(2)) / 2 + 1 - dice
     assert loss.item() == pytest.approx(expected, abs=1e-5)
     with pytest.raises(RequestError, match="background channel"):
-        SegmentationLoss(REGIONS, batch_dice=False, background_dice=True)
+        SegmentationLoss(REGIONS, batch_dice=False, config=config)
 
 
 @pytest.mark.parametrize("labels", [PLAIN, REGIONS], ids=["plain", "regions"])
@@ -220,3 +223,141 @@ def test_a_class_absent_from_both_sides_is_perfect():
     everywhere = torch.ones(1, 1, 2, 2, dtype=torch.bool)
     loss = soft_dice_loss(nothing, nothing, everywhere, torch.tensor([True]), batch_dice=False)
     assert loss.item() == 0
+
+
+# focal loss and the weights of the terms ----------------------------------------------------------
+
+#: Voxel term alone, as focal loss.
+FOCAL = {"kind": "dice_focal", "dice_weight": 0.0}
+
+
+def segmentation_loss(labels: LabelScheme, **options) -> SegmentationLoss:
+    return SegmentationLoss(labels, batch_dice=False, config=SegmentationLossConfig(**options))
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_focal_loss_with_gamma_0_is_cross_entropy(name):
+    """F30: exactly, in value and gradient, softmax and sigmoid."""
+    labels = SCHEMES[name]
+    logits, target = batch(labels)
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    focal = segmentation_loss(labels, kind="dice_focal", focal_gamma=0)(ours, target)
+    plain = segmentation_loss(labels)(theirs, target)
+    assert focal.item() == plain.item()
+    focal.backward()
+    plain.backward()
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_focal_loss_of_a_softmax_equals_a_hand_worked_case():
+    """F30: p(true) 0.75 and 0.5, gamma 2: (0.25^2 ln 4/3 + 0.5^2 ln 2) / 2; one softmax only."""
+    labels = scheme({"background": 0, "lesion": 1})
+    logits = torch.tensor([[[0.25, 0.5], [0.75, 0.5]]])[:, :, None].log() + 3.7  # softmax is blind
+    target = torch.tensor([[[[1, 0]]]])
+    easy, hard = 0.25**2 * math.log(4 / 3), 0.5**2 * math.log(2)
+    loss = segmentation_loss(labels, **FOCAL)
+    assert loss(logits, target).item() == pytest.approx((easy + hard) / 2, abs=1e-6)
+    weighed = segmentation_loss(labels, **FOCAL, focal_alpha=(0.2, 3.0))
+    expected = (3.0 * easy + 0.2 * hard) / 2
+    assert weighed(logits, target).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_focal_loss_of_regions_equals_a_hand_worked_case():
+    """F30: label 1 is inside `whole` (sigmoid 0.8) and outside `lesion` (0.6, so p(true) 0.4)."""
+    logits = torch.logit(torch.tensor([0.8, 0.6])).reshape(1, 2, 1, 1)
+    target = torch.tensor([[[[1]]]])
+    inside, outside = 0.2**2 * -math.log(0.8), 0.6**2 * -math.log(0.4)
+    loss = segmentation_loss(REGIONS, **FOCAL)
+    assert loss(logits, target).item() == pytest.approx((inside + outside) / 2, abs=1e-6)
+    weighed = segmentation_loss(REGIONS, **FOCAL, focal_alpha=(0.25, 0.9))
+    expected = (0.25 * inside + (1 - 0.9) * outside) / 2
+    assert weighed(logits, target).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_focal_regions_agree_with_torchvisions_formula_in_bulk():
+    """F30: alpha_t (1 - p_t)^gamma CE, written out with p and 1 - p instead of through the CE."""
+    logits, target = batch(REGIONS, seed=3)
+    truth = torch.cat([torch.isin(target, torch.tensor(m)) for m in ((1, 2), (2,))], 1).float()
+    p = torch.sigmoid(logits.double())
+    right = p * truth + (1 - p) * (1 - truth)
+    expected = (-((1 - right) ** 1.5) * right.log()).mean()
+    loss = segmentation_loss(REGIONS, **FOCAL, focal_gamma=1.5)
+    assert loss(logits, target).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("labels", [PLAIN, REGIONS], ids=["plain", "regions"])
+def test_focal_loss_turns_the_gradient_towards_hard_voxels(labels):
+    """F30: the share of the gradient that the worst-answered voxels get grows with gamma."""
+    logits, target = batch(labels, shape=(1, 8, 8))
+    shares = []
+    for gamma in (0.0, 2.0, 5.0):
+        ours = logits.clone().requires_grad_()
+        segmentation_loss(labels, **FOCAL, focal_gamma=gamma)(ours, target).backward()
+        pulls = ours.grad.abs().sum(1).flatten().sort(descending=True).values
+        shares.append((pulls[:16].sum() / pulls.sum()).item())
+    assert shares[0] < shares[1] < shares[2]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_perfect_prediction_costs_nothing_under_focal_loss_and_has_a_finite_gradient(name, gamma):
+    """F28, F30: the power of 0 has none for gamma < 1."""
+    labels = SCHEMES[name]
+    _, target = batch(labels)
+    groups = list(labels.foreground.values())
+    groups = groups if labels.has_regions else [(0,), *groups]
+    truth = torch.cat([torch.isin(target, torch.tensor(g)) for g in groups], 1)
+    logits = torch.where(truth, 200.0, -200.0).requires_grad_()
+    loss = segmentation_loss(labels, kind="dice_focal", focal_gamma=gamma)(logits, target)
+    loss.backward()
+    assert 0 <= loss.item() < 1e-5
+    assert logits.grad.isfinite().all()
+
+
+def test_the_weights_of_the_terms_scale_them():
+    """F28: 2 Dice + 3 CE from the two terms alone."""
+    logits, target = batch(PLAIN)
+    dice = segmentation_loss(PLAIN, ce_weight=0)(logits, target).item()
+    voxels = segmentation_loss(PLAIN, dice_weight=0)(logits, target).item()
+    both = segmentation_loss(PLAIN, dice_weight=2, ce_weight=3)(logits, target).item()
+    assert both == pytest.approx(2 * dice + 3 * voxels, abs=TOLERANCE)
+    assert dice != pytest.approx(voxels, abs=0.01)
+
+
+def test_an_image_without_mask_takes_no_part_in_focal_loss():
+    """B03: with alpha too."""
+    for labels, alpha in ((PLAIN, (0.1, 1.0, 2.0)), (REGIONS, (0.3, 0.7))):
+        logits, target = batch(labels)
+        logits.requires_grad_()
+        loss = segmentation_loss(labels, kind="dice_focal", focal_alpha=alpha)
+        masked = loss(logits, target, torch.tensor([True, False, True]))
+        masked.backward()
+        assert logits.grad[1].abs().max() == 0
+        alone = loss(logits.detach()[[0, 2]], target[[0, 2]])
+        assert masked.item() == pytest.approx(alone.item(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "alpha"), [(PLAIN, (1.0, 2.0)), (REGIONS, (0.5,)), (REGIONS, (0.5, 1.5))]
+)
+def test_alphas_that_do_not_fit_the_channels_are_refused(labels, alpha):
+    """F30: one message that names the channels."""
+    with pytest.raises(RequestError, match=r"focal_alpha.*expected a weight for each of .*lesion"):
+        segmentation_loss(labels, kind="dice_focal", focal_alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dice_weight": 0, "ce_weight": 0}, "nothing is learnt"),
+        ({"focal_gamma": 1.0}, "need kind dice_focal"),
+        ({"focal_alpha": (1.0, 1.0)}, "need kind dice_focal"),
+        ({"kind": "dice_focal", "ce_weight": 0}, "no effect with ce_weight 0"),
+        ({"dice_background": True, "dice_weight": 0}, "no effect with dice_weight 0"),
+        ({"kind": "dice_focal", "focal_alpha": (-1.0, 1.0)}, "must not be negative"),
+        ({"gamma": 2}, "Extra inputs"),
+    ],
+)
+def test_segmentation_loss_options_without_effect_are_refused(options, message):
+    with pytest.raises(ValidationError, match=message):
+        SegmentationLossConfig(**options)

@@ -168,6 +168,8 @@ def test_first_seeds_plan_builds_its_network():
         "n_conv_per_stage_decoder": [1] * 5,
         "norm_op": "torch.nn.InstanceNorm3d",
     }
+    plan |= {"patch_size": [32, 64, 64], "spacing": [2.0, 0.7, 0.7]}
+    plan["median_image_size_in_voxels"] = [64, 118, 181]
     architecture = plan["architecture"]
     architecture["network_class_name"] = architecture["network_class_name"].replace(
         "PlainConvUNet", "ResidualEncoderUNet"

@@ -91,6 +91,6 @@ def test_unusable_requests_are_refused_before_nnunet_runs(
     with pytest.raises(DataError, match="'a1'"):
         plan_small(folders, fingerprint_cases=["a1"])
     shutil.rmtree(folders.masks)
-    with pytest.raises(RequestError, match="no case to plan from"):
+    with pytest.raises(DataError, match="no case to plan from"):
         plan_small(folders)
     assert not folders.preprocessed.exists()

@@ -102,6 +102,11 @@ def test_a_case_without_a_mask_is_prepared(toy: Toy, toy_plan: Plan) -> None:
     """B03."""
     _, folders = toy
     (folders.masks / "a1.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"'a1'.*without a mask.*imagesUnlabelled"):
+        run(toy, toy_plan, cases=["a1"])
+    folders.unlabelled_images.mkdir()
+    image = folders.images / "a1_0000.nii.gz"
+    image.rename(folders.unlabelled_images / image.name)
     store = preprocess_dataset(folders, toy_plan, "3d_fullres", prepare=prepare_case, cases=["a1"])
     assert not store.open("a1").has_label_map
     assert not (folders.preprocessed / "gt_segmentations").exists()

@@ -47,6 +47,18 @@ def test_files_are_grouped_by_case_and_sorted_by_channel(folders: DatasetFolders
     assert [p.name for p in found["b_0002"].images] == ["b_0002_0000.png"]
 
 
+def test_images_without_a_mask_on_purpose_lie_in_a_folder_of_their_own(
+    folders: DatasetFolders,
+) -> None:
+    """B03: so that a mask that is missing by accident stays an error."""
+    files = ["imagesTr/a_0000.png", "labelsTr/a.png", "imagesUnlabelled/b_0000.png"]
+    found = raw_cases(folders, describe(folders, files))
+    assert {case: files.is_unlabelled for case, files in found.items()} == {"a": False, "b": True}
+    assert found["b"].mask is None
+    with pytest.raises(DataError, match=r"'b'.*imagesTr and imagesUnlabelled"):
+        raw_cases(folders, describe(folders, ["imagesTr/b_0000.png"]))
+
+
 def test_the_dataset_entry_wins_over_the_folders(
     folders: DatasetFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

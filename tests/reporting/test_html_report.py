@@ -4,12 +4,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from segduet.core.cases import CaseRecord
 from segduet.core.geometry import Geometry
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores, ClassAnswer, Score
 from segduet.core.tasks import TaskSpec
 from segduet.evaluation.baselines import Baseline
 from segduet.evaluation.cohort import summarize
+from segduet.evaluation.scoring import class_answer
 from segduet.evaluation.targets import Target
 from segduet.reporting.html_report import ReportInputs, render_report
 from segduet.reporting.overlays import OverlayCase
@@ -225,3 +227,55 @@ def test_page_follows_light_dark_and_print(html):
     assert "@media print" in html
     assert "#010203" not in html
     assert html.count("currentColor") > 20
+
+
+KINDS = (
+    TaskSpec(name="findings", kind="multilabel", classes=("cyst", "mass")),
+    TaskSpec(name="grade", kind="ordinal", classes=("low", "mid", "high")),
+    TaskSpec(name="size", kind="regression", unit="mm"),
+)
+
+
+@pytest.fixture(scope="module")
+def page_of_kinds() -> Page:
+    """Two cases with an answer to a question of each other kind."""
+    rows = {
+        "right": ({"findings": "mass|cyst", "grade": "mid", "size": "20"}, [0.9, 0.8], [20.5]),
+        "off": ({"findings": "none", "grade": "high", "size": "10"}, [0.7, 0.1], [8.25]),
+    }
+    cases = []
+    for case, (labels, chances, size) in rows.items():
+        record = CaseRecord(case=case, patient=case, labels=labels)
+        answers = {"findings": chances, "grade": [0.1, 0.8, 0.1], "size": size}
+        answered = {t.name: class_answer(record, t, np.array(answers[t.name])) for t in KINDS}
+        cases.append(CaseScores(case=case, patient=case, answers=answered))
+    summary = summarize(cases, LABELS, KINDS, seed=0, selected_from=1).to_json()
+    return Page(
+        render_report(ReportInputs(title="Kinds", labels=LABELS, summary=summary, cases=cases))
+    )
+
+
+def test_every_kind_is_worded_in_its_own_way(page_of_kinds):
+    """B02: a number has a unit and a difference and is never marked as wrong."""
+    text = page_of_kinds.text
+    assert "findings: true → answer grade: true → answer size: true → answer" in text
+    assert "✗ none → cyst" in text
+    assert "mass, cyst → cyst, mass" in text
+    assert "✗ mass, cyst" not in text  # the order of findings has no meaning
+    assert "✗ high → mid" in text
+    assert "20 → 20.5 mm (+0.5)" in text
+    assert "10 → 8.25 mm (-1.75)" in text
+
+
+def test_every_kind_has_its_figures_and_only_classes_a_matrix(page_of_kinds):
+    """MAE of .5 and 1.75 is 1.125 mm."""
+    text = page_of_kinds.text
+    assert "Mean absolute error size 1.125 mm" in text
+    assert "size Mean absolute error model 1.125 mm" in text
+    assert "macro-F1 findings" in text
+    assert "AUROC of cyst" in text
+    assert "Quadratic weighted kappa" in text
+    assert "grade: cases by true class (rows) and answer (columns)" in text
+    assert "findings: cases by true class" not in text
+    charts = [attrs.get("aria-label", "") for tag, attrs in page_of_kinds.tags if tag == "svg"]
+    assert "Predicted against true size of 2 cases" in charts

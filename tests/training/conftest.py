@@ -101,6 +101,12 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> PreparedStore:
     return store
 
 
+@pytest.fixture
+def plan() -> Plan:
+    """The plan of `make_job`'s network."""
+    return tiny_plan()
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
@@ -118,7 +124,7 @@ def make_job(tiny_store: PreparedStore, tmp_path: Path) -> Callable[..., Trainin
                 "epochs": 4,
                 "steps_per_epoch": 3,
                 "precision": "fp32",
-                "ema_decay": 0.9,
+                "averaging": {"kind": "ema", "decay": 0.9},
                 "sampling": {"augmentation": "none"},
                 "head": {"hidden": [8]},
                 **settings,
@@ -136,8 +142,9 @@ def make_job(tiny_store: PreparedStore, tmp_path: Path) -> Callable[..., Trainin
         objective = build_objective(
             LABELS,
             [TASK],
-            {"kind": (2, 2)},
+            {"kind": np.array([[0.0], [1.0], [0.0], [1.0]])},
             recipe.classification_loss,
+            segmentation_config=recipe.segmentation_loss,
             batch_dice=False,
             device=torch.device("cpu"),
         )
@@ -167,7 +174,7 @@ def tiny_patches(store: PreparedStore, recipe: Recipe) -> PatchDataset:
     source = PatchSource(
         store=store,
         cases=cases,
-        classes={"kind": {case: int(case[-1]) % 2 for case in cases}},
+        targets={"kind": np.array([[int(case[-1]) % 2] for case in cases], np.float32)},
         tasks=(TASK,),
         labels=LABELS,
         seed=recipe.seed,

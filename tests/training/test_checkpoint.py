@@ -10,10 +10,10 @@ from segduet.training.checkpoint import (
     load_unique,
     read_model,
     save_checkpoint,
-    unique_tensors,
     write_model,
 )
 from segduet.training.loop import CHECKPOINT, _initial_state, train
+from segduet.training.tensors import unique_tensors
 
 
 @pytest.fixture
@@ -43,6 +43,15 @@ def test_another_recipe_is_refused_by_name(make_job, trained):
     other = make_job(gradient_clip_norm=1.0)
     with pytest.raises(RequestError, match="gradient_clip_norm"):
         load_checkpoint(job.run_folder / CHECKPOINT, _initial_state(other), other.recipe)
+
+
+def test_settings_of_the_machine_may_change_on_resume(make_job, trained):
+    """F54: a hot machine gets its guard at the next start."""
+    job, _ = trained
+    other = make_job(thermal={"enabled": True}, details_every=3)
+    state = _initial_state(other)
+    load_checkpoint(job.run_folder / CHECKPOINT, state, other.recipe)
+    assert state.epoch == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped header", "empty", "pickle", "text"])

@@ -8,9 +8,11 @@ import time
 import pytest
 import torch
 
-from segduet.core.errors import TrainingError
-from segduet.training.checkpoint import load_checkpoint, unique_tensors
+from segduet.core.errors import RequestError, TrainingError
+from segduet.training.checkpoint import load_checkpoint, read_model
 from segduet.training.loop import BEST_MODEL, CHECKPOINT, _initial_state, train
+from segduet.training.selection import periodic_model, periodic_models
+from segduet.training.tensors import unique_tensors
 
 
 def _weights(state):
@@ -104,11 +106,74 @@ def test_best_joint_keeps_the_best_and_counts_the_candidates(make_job):
     object.__setattr__(job, "validate_full", lambda _network: {"score": next(scores)})
     state = train(job, resume=False)
     assert (state.best_score, state.num_candidates) == (0.9, 4)
-    from segduet.training.checkpoint import read_model
-
     _, header = read_model(job.run_folder / BEST_MODEL)
     assert header["epoch"] == 2
     assert [r["full_case"]["score"] for r in state.history] == [0.3, 0.9, 0.5, 0.2]
+
+
+def _full_case(dsc, f1):
+    return {"score": (dsc + f1) / 2, "dsc": {"blob": dsc}, "task_score": {"kind": f1}}
+
+
+def test_a_weighted_rule_chooses_another_epoch_than_the_joint_score(make_job, tmp_path):
+    """F51: 0.9 DSC + 0.1 F1 prefers epoch 1; the joint score, which still has one, epoch 4."""
+    measured = [_full_case(0.8, 0.2), _full_case(0.5, 0.5), _full_case(0.6, 0.9)]
+    undefined = {**_full_case(0.9, 0.9), "task_score": {"kind": None}}
+    weights = {"region:blob": 0.9, "task:kind": 0.1}
+    chosen = {}
+    for rule in ("best_joint", "best_weighted"):
+        validation = {"full_cases_every": 1, "selection": rule}
+        if rule == "best_weighted":
+            validation["selection_weights"] = weights
+        job = make_job(folder=tmp_path / rule, epochs=4, validation=validation)
+        script = iter([*measured, undefined])
+        object.__setattr__(job, "validate_full", lambda _network, s=script: next(s))
+        object.__setattr__(job, "model_header", {"format": "a model"})
+        state = train(job, resume=False)
+        _, chosen[rule] = read_model(job.run_folder / BEST_MODEL)
+    assert chosen["best_joint"]["epoch"] == 4
+    assert chosen["best_weighted"] == {
+        "format": "a model",
+        "epoch": 1,
+        "score": pytest.approx(0.74),
+        "formula": "0.9 DSC(blob) + 0.1 macro-F1(kind), full validation cases",
+    }
+    assert state.num_candidates == 3
+
+
+def test_a_rule_for_a_region_there_is_not_is_refused_before_the_first_step(make_job):
+    validation = {
+        "full_cases_every": 1,
+        "selection": "best_weighted",
+        "selection_weights": {"region:tumour": 1.0},
+    }
+    job = make_job(validation=validation)
+    with pytest.raises(RequestError, match=r"region:tumour.*region:blob"):
+        train(job, resume=False)
+    assert not (job.run_folder / CHECKPOINT).exists()
+
+
+def test_models_are_kept_on_the_way(make_job, tmp_path):
+    """F51: after epochs 2 and 4 of 5, as a run stopped there; a new start removes them."""
+    job = make_job(folder=tmp_path / "kept", epochs=5, keep_every=2)
+    train(job, resume=False)
+    assert [p.name for p in periodic_models(job.run_folder)] == [
+        "model_epoch_0002.safetensors",
+        "model_epoch_0004.safetensors",
+    ]
+    stopped = make_job(folder=tmp_path / "stopped", epochs=5, keep_every=2, until_epoch=2)
+    expected = unique_tensors(train(stopped, resume=False).model)
+    tensors, header = read_model(periodic_model(job.run_folder, 2))
+    assert header["epoch"] == 2
+    assert all(torch.equal(expected[k], v) for k, v in tensors.items())
+    train(make_job(folder=tmp_path / "kept", epochs=5), resume=False)
+    assert periodic_models(job.run_folder) == ()
+
+
+def test_the_last_epochs_model_is_not_kept_twice(make_job):
+    job = make_job(epochs=4, keep_every=2)
+    train(job, resume=False)
+    assert [p.name for p in periodic_models(job.run_folder)] == ["model_epoch_0002.safetensors"]
 
 
 def test_the_default_rule_selects_nothing(make_job):

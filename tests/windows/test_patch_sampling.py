@@ -141,3 +141,42 @@ def test_reading_a_patch_gives_a_copy():
     image = np.zeros((1, 4, 4, 4), dtype=np.int16)
     read_patch(image, (0, 0, 0), (4, 4, 4), pad_value=0)[:] = 1
     assert not image.any()
+
+
+@pytest.mark.parametrize("share", [0.33, 1.0])
+def test_measured_share_of_lesion_patches_is_the_configured_one(share):
+    """F09, F61: on the lesion as often as asked, where any foreground would mostly be organ."""
+    shape, patch, lesion = (1, 4000, 4000), (1, 16, 16), (0, 3999, 0)
+    organ = np.array([(0, y, 2000) for y in range(100, 3000, 10)])
+    locations = {"lesion": np.array([lesion]), "organ": organ}
+
+    def measured(region):
+        starts = (
+            choose_patch_start(
+                sample_generator(7, 0, i),
+                shape=shape,
+                patch=patch,
+                locations=locations,
+                foreground_share=share,
+                foreground_region=region,
+            )
+            for i in range(4000)
+        )
+        return np.mean([_holds(start, patch, lesion) for start in starts])
+
+    assert measured("lesion") == pytest.approx(share, abs=0.03)
+    assert measured(None) == pytest.approx(share / 2, abs=0.03)
+
+
+def test_a_case_without_the_region_is_sampled_on_its_other_foreground():
+    """F09: a healthy organ still teaches the organ."""
+    locations = {"lesion": np.zeros((0, 3), int), "organ": np.array([[10, 9, 11]])}
+    start = choose_patch_start(
+        np.random.default_rng(0),
+        shape=(20, 20, 20),
+        patch=(8, 8, 8),
+        locations=locations,
+        foreground_share=1.0,
+        foreground_region="lesion",
+    )
+    assert start == (6, 5, 7)

@@ -1,10 +1,10 @@
-"""A model folder that stock nnU-Net trained, beside the one the commands made."""
+"""2D phantoms, and a model folder that stock nnU-Net trained beside the one the commands made."""
 
 import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from segduet.core.folders import DataRoot
+from segduet.dataset.phantoms.layouts import write_nerve_folders
+from segduet.dataset.phantoms.ultrasound import NerveUltrasoundConfig
 from segduet.nnunet.environment import nnunet_environment
 
 #: Imports timm and with it torchvision, which fails beside a torch of another build ("operator
@@ -119,3 +121,24 @@ def predict_with_nnunet() -> Callable[..., Path]:
         return out
 
     return predict
+
+
+@pytest.fixture(scope="session")
+def nerves(segduet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data root with `nerves`: twelve 2D phantoms of four patients, ready to train on.
+
+    Two folds by patient. Tests may train under names of their own and change nothing else.
+    """
+    folder = tmp_path_factory.mktemp("nerves")
+    config = replace(NerveUltrasoundConfig.demo(), shape_yx=(32, 32))
+    write_nerve_folders(
+        folder / "table", config, num_patients=4, images_per_patient=3, seed=0, workers=1
+    )
+    for command in (
+        ("import", "nerve", folder / "table", "--name", "nerves"),
+        ("plan", "nerves", "--planner", "small", "--folds", 2),
+        ("preprocess", "nerves", "-c", "2d"),
+    ):
+        finished = segduet(*command, "--data-root", folder, "--workers", 1)
+        assert finished.code == 0, (command, finished.err)
+    return folder

@@ -181,7 +181,7 @@ def test_a_selected_model_says_out_of_how_many(
     assert record["selection_rule"] == "best_joint"
     assert record["selected_from"] == summary["selected_from"] == len(scores) == 2
     measured = history[int(np.argmax(scores))]["full_case"]
-    expected = [measured["mean_foreground_dsc"], *measured["macro_f1"].values()]
+    expected = [measured["dsc"]["mean_foreground"], *measured["task_score"].values()]
     assert max(scores) == pytest.approx(np.mean(expected))
 
 

@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
-
-from segduet.balancing.protocol import weighted_sum
-from segduet.balancing.stateless import refuse_state
+from segduet.balancing.protocol import Balancer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TwoPhaseBalancer:
+@dataclass(frozen=True, kw_only=True)
+class TwoPhaseBalancer(Balancer):
     """Other weights from one epoch on, the heads isolated before it if so wished (F35).
 
     Attributes:
@@ -21,14 +17,11 @@ class TwoPhaseBalancer:
         isolate_first_phase: whether the task losses train only the heads before the switch.
     """
 
+    kind = "two_phase"
     first: Mapping[str, float]
     second: Mapping[str, float]
     switch_epoch: int
     isolate_first_phase: bool
-
-    def combine(self, losses: Mapping[str, Tensor], *, epoch: int) -> Tensor:
-        """The terms summed with the weights of the epoch's phase."""
-        return weighted_sum(losses, self.weights(epoch))
 
     def weights(self, epoch: int) -> dict[str, float]:
         """The factors of the epoch's phase."""
@@ -37,15 +30,3 @@ class TwoPhaseBalancer:
     def isolates_heads(self, epoch: int) -> bool:
         """Whether the epoch lies in an isolated first phase."""
         return self.isolate_first_phase and epoch < self.switch_epoch
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: the epoch says it all."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Accepts an empty state.
-
-        Raises:
-            DataError: the state is another balancer's.
-        """
-        refuse_state(state)

@@ -1,10 +1,14 @@
-"""What every balancer can do, and the sum they share."""
+"""What every balancer can do, and the sum most of them share."""
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from segduet.balancing.state import require_state
 
 SEGMENTATION = "segmentation"
 
@@ -14,28 +18,96 @@ def task_term(task: str) -> str:
     return f"task:{task}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trunk:
+    """The parameters a balancer may take gradients at.
+
+    Attributes:
+        parameters: every parameter of the network that is trained.
+        anchor: those of the encoder's last stage, which every term reaches.
+    """
+
+    parameters: tuple[nn.Parameter, ...]
+    anchor: tuple[nn.Parameter, ...]
+
+
 class Balancer(Protocol):
-    """Weighs the loss terms of a step against each other."""
+    """Weighs the loss terms of a step against each other and puts gradients in place.
 
-    def combine(self, losses: Mapping[str, Tensor], *, epoch: int) -> Tensor:
-        """The scalar to minimise; `losses` has exactly the terms the balancer was built for."""
-        ...
+    A term whose loss is exactly 0 is unknown in the batch (no label, no mask): it takes no part in
+    what a balancer learns or measures.
 
+    Attributes:
+        kind: name of the method, as in the configuration; also marks its saved state.
+    """
+
+    kind: str
+
+    @abstractmethod
     def weights(self, epoch: int) -> dict[str, float]:
         """Weight of every term in an epoch (counted from 0), for the log."""
         ...
 
-    def isolates_heads(self, epoch: int) -> bool:
+    def backward(
+        self,
+        losses: Mapping[str, Tensor],
+        trunk: Trunk,  # noqa: ARG002 - for balancers that look at gradients
+        *,
+        epoch: int,
+        scale: Tensor,
+    ) -> Tensor:
+        """Adds this step's gradients to `.grad` and returns the balanced loss for the log.
+
+        Args:
+            losses: scalars, exactly the terms the balancer was built for.
+            trunk: where the terms meet.
+            epoch: counted from 0.
+            scale: scalar; every gradient is multiplied by it (the fp16 scaler's factor, else 1).
+
+        Returns:
+            Detached scalar, not scaled.
+        """
+        return backpropagate(weighted_sum(losses, self.weights(epoch)), scale)
+
+    def isolates_heads(self, epoch: int) -> bool:  # noqa: ARG002 - most never do
         """Whether the class losses must not reach the encoder in this epoch."""
-        ...
+        return False
+
+    def parameters(self) -> Sequence[nn.Parameter]:
+        """Learned weights; the optimiser trains them in a group of their own, without decay."""
+        return ()
+
+    def end_epoch(self, record: Mapping[str, Any]) -> None:  # noqa: ARG002 - most need none
+        """Takes note of a finished epoch, once, before the checkpoint is written.
+
+        Args:
+            record: `epoch`, and under `train` and `validation` the mean loss of every term.
+
+        Raises:
+            RequestError: the record lacks what the balancer goes by.
+        """
+        return None  # noqa: RET501 - a body, or the method counts as abstract
+
+    def progress(self) -> dict[str, Any]:
+        """What has changed since the start; plain types, floats exact. Empty for most."""
+        return {}
+
+    def resume(self, progress: Mapping[str, Any]) -> None:  # noqa: ARG002 - most have no state
+        """Takes up what `progress` gave; its keys have been checked."""
+        return None  # noqa: RET501 - a body, or the method counts as abstract
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know; plain types and tensors."""
-        ...
+        """What a resumed run must know, marked with the method it belongs to."""
+        return {"kind": self.kind, "progress": self.progress()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
-        ...
+        """Takes up what `state_dict` gave.
+
+        Raises:
+            DataError: the state is another method's, or of other terms.
+        """
+        require_state(state, self.state_dict())
+        self.resume(state["progress"])
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
@@ -46,3 +118,20 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     """
     assert losses.keys() == weights.keys(), (sorted(losses), sorted(weights))
     return torch.stack([weights[name] * losses[name] for name in weights]).sum()
+
+
+def backpropagate(total: Tensor, scale: Tensor) -> Tensor:
+    """Adds the gradients of `scale * total` to `.grad`; returns `total` detached."""
+    (total * scale).backward()  # type: ignore[no-untyped-call]
+    return total.detach()
+
+
+def known_terms(losses: Mapping[str, Tensor]) -> list[str]:
+    """The terms the batch knows something about: those whose loss is not exactly 0."""
+    return [name for name, loss in losses.items() if float(loss.detach()) != 0]
+
+
+def normalised(raw: Mapping[str, float]) -> dict[str, float]:
+    """Positive weights scaled so that they sum to their number."""
+    total = sum(raw.values())
+    return {name: len(raw) * value / total for name, value in raw.items()}

@@ -14,6 +14,7 @@ from segduet.cli.options import (
     data_root,
     num_workers,
 )
+from segduet.metrics.declared import headline_metric
 
 FAILED_CASES = 2
 
@@ -21,8 +22,17 @@ FAILED_CASES = 2
 class AggregationRule(StrEnum):
     """Rules by which windows answer for their case."""
 
+    CASE = "case"
     EVIDENCE = "evidence"
     MEAN = "mean"
+    MAX = "max"
+
+
+class CheckpointChoice(StrEnum):
+    """Which of a training's models answer."""
+
+    FINAL = "final"
+    ALL = "all"
 
 
 class PackageKind(StrEnum):
@@ -49,13 +59,22 @@ def predict(
     folds: Annotated[
         str | None, typer.Option(help="Folds to average, comma separated; default: all.")
     ] = None,
+    checkpoints: Annotated[
+        CheckpointChoice, typer.Option(help="all: average the models kept on the way as well.")
+    ] = CheckpointChoice.FINAL,
     no_tta: Annotated[bool, typer.Option("--no-tta", help="Do not mirror.")] = False,
     step: Annotated[float, typer.Option(help="Window distance as a share of the patch.")] = 0.5,
     aggregation: Annotated[
         AggregationRule, typer.Option(help="How windows answer for their case.")
-    ] = AggregationRule.EVIDENCE,
+    ] = AggregationRule.CASE,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    features: Annotated[
+        bool, typer.Option("--features", help="Also write what the heads read, for a probe.")
+    ] = False,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Also write where the heads looked, as images.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment and classify every case of a folder."""
@@ -73,6 +92,9 @@ def predict(
         aggregation=Aggregation(aggregation.value),
         device=device,
         precision=precision,
+        checkpoints=checkpoints.value,
+        keep_features=features,
+        keep_attention=attention,
     )
     with progress(quiet=as_json) as show:
         manifest = run(request, lambda done, total, case: show(f"predict: {case}", done / total))
@@ -93,6 +115,9 @@ def evaluate(
         str | None, typer.Option("--fold", "-f", help="Score this fold's validation cases only.")
     ] = None,
     targets: Annotated[str | None, typer.Option(help="Track name or targets file.")] = None,
+    classes_only: Annotated[
+        bool, typer.Option("--classes-only", help="Score no masks: the model only classifies.")
+    ] = False,
     selected_from: Annotated[
         int, typer.Option(min=1, help="Candidates the model was chosen from on these cases.")
     ] = 1,
@@ -113,6 +138,7 @@ def evaluate(
         split=parse_split(split, where="--split") if split else None,
         fold=fold,
         targets=targets,
+        classes_only=classes_only,
         seed=seed,
         selected_from=selected_from,
         workers=num_workers(workers),
@@ -132,14 +158,20 @@ def summary_lines(summary: Any) -> list[str]:
     for region, metrics in summary["segmentation"].items():
         lines.append(f"  DSC {region}: {_figure(metrics['dsc'], 'mean')}")
     for task, metrics in summary["classification"].items():
-        lines.append(f"  macro-F1 {task}: {_figure(metrics['macro_f1'], 'value')}")
+        lines.append(f"  {_headline(metrics, task)}")
     for name, baseline in summary["baselines"].items():
         for task, metrics in baseline["classification"].items():
-            lines.append(f"    {name} baseline {task}: {_figure(metrics['macro_f1'], 'value')}")
+            lines.append(f"    {name} baseline {_headline(metrics, task, with_label=False)}")
     for row in summary["targets"]:
         value = "" if row["value"] is None else f" ({row['value']:.3f} for {row['threshold']:g})"
         lines.append(f"  target {row['name']}: {row['status']}{value}")
     return lines
+
+
+def _headline(metrics: Any, task: str, *, with_label: bool = True) -> str:
+    metric = headline_metric(metrics)
+    label = f"{metric.label} {task}" if with_label else task
+    return f"{label}: {_figure(metrics[metric.name], 'value')}"
 
 
 def _figure(figure: Any, key: str) -> str:
@@ -147,7 +179,8 @@ def _figure(figure: Any, key: str) -> str:
         return f"not measured: {figure['reason']}"
     interval = figure["ci95"]
     limits = f"95 % interval {interval[0]:.3f}-{interval[1]:.3f}" if interval else "no interval"
-    return f"{figure[key]:.3f} ({limits}, n = {figure['n']})"
+    unit = f" {figure['unit']}" if figure.get("unit") else ""
+    return f"{figure[key]:.3f}{unit} ({limits}, n = {figure['n']})"
 
 
 def report(

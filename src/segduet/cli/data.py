@@ -64,6 +64,13 @@ def import_(
     ] = None,
     class_column: Annotated[str, typer.Option(help="Column that holds the class.")] = "class",
     classes: Annotated[str | None, typer.Option(help="Class names in order.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column with answers of any kind, once per column: NAME:KIND:CLASS,CLASS (binary, "
+            "multiclass, multilabel, ordinal) or NAME:regression:UNIT.",
+        ),
+    ] = None,
     label_names: Annotated[str | None, typer.Option(help="Foreground label names.")] = None,
     label_values: Annotated[str | None, typer.Option(help="Their values in the masks.")] = None,
     regions: Annotated[
@@ -73,6 +80,12 @@ def import_(
     labels_table: Annotated[
         Path | None, typer.Option(help="Table of classes, where the layout has none.")
     ] = None,
+    allow_missing_masks: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing-masks", help="Take cases without a mask, to teach their class alone."
+        ),
+    ] = False,
     root: DataRootOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
@@ -87,10 +100,12 @@ def import_(
         channel_names=_split(channels),
         class_column=class_column,
         classes=_split(classes),
+        tasks=tuple(task or ()),
         label_names=_split(label_names),
         label_values=_split(label_values),
         labels_table=labels_table,
         region_mode=regions.value if regions else None,
+        allow_missing_masks=allow_missing_masks,
         workers=num_workers(workers),
     )
     outcome = import_dataset(data_root(root), request).outcome
@@ -98,6 +113,7 @@ def import_(
         f"{outcome['dataset']}: {outcome['num_training']} cases to train on, "
         f"{outcome['num_test']} test cases in {outcome['folder']}",
         *(f"  {task}: {counts}" for task, counts in outcome["class_counts"].items()),
+        f"  without a mask: {outcome['num_unlabelled']}",
         f"  repaired masks: {outcome['masks_changed']} (import-audit.json)",
     ]
     print_result(outcome, lines, as_json=as_json)

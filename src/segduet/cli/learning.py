@@ -1,5 +1,6 @@
 """`train`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,13 @@ from segduet.cli.options import (
     PlansOption,
     data_root,
 )
+
+
+class JoinedEncoder(StrEnum):
+    """The two donors of a joined network."""
+
+    SEGMENTATION = "segmentation"
+    CLASSIFICATION = "classification"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +47,23 @@ def train(
     pretrained: Annotated[
         Path | None, typer.Option(help="Start from these weights: ours, or a stock checkpoint.")
     ] = None,
+    pretrained_classifier: Annotated[
+        Path | None,
+        typer.Option(help="A classifier trained apart, joined with the segmenter --pretrained."),
+    ] = None,
+    shared_encoder_from: Annotated[
+        JoinedEncoder | None,
+        typer.Option(help="Whose encoder a network with a single one takes when two are joined."),
+    ] = None,
+    previous_stage: Annotated[
+        str | None, typer.Option(help="Of a cascade: --name of the first stage's training.")
+    ] = None,
+    thermal_guard: Annotated[
+        bool,
+        typer.Option(
+            "--thermal-guard", help="Pause while too hot; same as --set thermal.enabled=true."
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make patches.")] = 1,
@@ -48,12 +73,13 @@ def train(
 ) -> None:
     """Train one joint model of one fold."""
     from segduet.training.recipe_files import load_recipe
-    from segduet.workflows.training import TrainRequest
+    from segduet.workflows.train_request import TrainRequest
     from segduet.workflows.training import train as run
 
     changes = list(change or [])
     changes += [f"epochs={epochs}"] if epochs else []
     changes += [f"precision={precision}"] if precision else []
+    changes += ["thermal.enabled=true"] if thermal_guard else []
     request = TrainRequest(
         dataset=dataset,
         configuration=configuration,
@@ -64,6 +90,9 @@ def train(
         device=device,
         workers=workers,
         pretrained=pretrained,
+        pretrained_classifier=pretrained_classifier,
+        shared_encoder_from=shared_encoder_from.value if shared_encoder_from else None,
+        previous_stage=previous_stage,
         resume=resume,
         overwrite=overwrite,
     )

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from segduet.cli import answers, data, learning, product
+from segduet.cli import answers, data, learning, patients, product
 from segduet.core.errors import SegduetError, StorageError
 
 INTERRUPTED = 130
@@ -42,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (product, data, learning, answers):
+for group in (product, data, learning, answers, patients):
     group.register(app)
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
 
+import numpy as np
+
+from segduet.core.answers import encode_target
 from segduet.core.errors import DataError
 from segduet.core.files import read_csv, write_csv
 from segduet.core.tasks import RESERVED_COLUMNS, TaskSpec
@@ -15,14 +18,15 @@ Split = Literal["train", "val", "test", ""]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRecord:
-    """One case: an image, perhaps a mask, and the class labels that are known.
+    """One case: an image, perhaps a mask, and the labels that are known.
 
     Attributes:
         case: unique id; images are `<case>_0000<ending>`, the mask is `<case><ending>`.
         patient: cases of one patient are never split between folds; the case id where unknown.
         site: hospital or scanner, empty where unknown.
         split: the split the data came with, empty where none was declared.
-        labels: task name -> class name; a task that is absent is unknown for this case.
+        labels: task name -> its cell (see `TaskSpec`); a task that is absent is unknown for this
+            case.
     """
 
     case: str
@@ -99,16 +103,30 @@ class CaseTable:
         return tuple(r.case for r in self.records if r.split == split)
 
     def class_counts(self, task: TaskSpec, cases: Iterable[str]) -> tuple[int, ...]:
-        """How many of `cases` have each class of the task; unknown labels are not counted."""
-        found = Counter(self.record(case).labels.get(task.name) for case in cases)
+        """How many of `cases` have each class or finding of the task; unknown ones do not count."""
+        labels = (self.record(case).labels.get(task.name) for case in cases)
+        found = Counter(name for label in labels if label for name in task.named(label))
         return tuple(found[name] for name in task.classes)
+
+    def targets(self, task: TaskSpec, cases: Sequence[str]) -> np.ndarray:
+        """What is known about `cases`, in numbers: (N, T) float32, NaN where unknown.
+
+        Raises:
+            DataError: the table has no such case.
+        """
+        records = [self.record(case) for case in cases]
+        rows = [
+            encode_target(task, r.labels.get(task.name), where=f"{self.where}, case {r.case!r}")
+            for r in records
+        ]
+        return np.array(rows, dtype=np.float32).reshape(len(records), task.num_targets)
 
     @classmethod
     def read(cls, source: Path, tasks: Sequence[TaskSpec]) -> Self:
         """Reads a `cases.csv` written by `write`; every label is checked against its task.
 
         Raises:
-            DataError: a missing column, an unknown split or class, a duplicate case, or a patient
+            DataError: a missing column, an unknown split or label, a duplicate case, or a patient
                 in two splits; the message names the line.
         """
         columns, rows = read_csv(source)
@@ -149,8 +167,7 @@ def _record(row: Mapping[str, str], tasks: Sequence[TaskSpec], *, where: str) ->
         )
     labels = {t.name: row[t.name] for t in tasks if row[t.name]}
     for task in tasks:
-        if task.name in labels:
-            task.index(labels[task.name], where=f"{where}, case {row['case']!r}")
+        encode_target(task, labels.get(task.name), where=f"{where}, case {row['case']!r}")
     return CaseRecord(
         case=row["case"],
         patient=row["patient"] or row["case"],

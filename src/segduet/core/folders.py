@@ -104,6 +104,14 @@ class DatasetFolders:
         return self.raw / "imagesTr"
 
     @property
+    def unlabelled_images(self) -> Path:
+        """Training and validation images that have no mask on purpose; nnU-Net does not look here.
+
+        They teach the classes alone (B03).
+        """
+        return self.raw / "imagesUnlabelled"
+
+    @property
     def masks(self) -> Path:
         """Label maps, `<case><ending>`."""
         return self.raw / "labelsTr"

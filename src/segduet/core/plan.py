@@ -31,6 +31,10 @@ class ConfigurationPlan(BaseModel):
     """One configuration (2d, 3d_fullres, ...) with inheritance resolved.
 
     Axes are those after `transpose_forward`: (z, y, x) for 3D, (y, x) for 2D.
+
+    Attributes:
+        previous_stage: configuration whose label maps are fed to this one's network (a cascade).
+        next_stage: configuration, or several, that this one's label maps are fed to.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -50,6 +54,13 @@ class ConfigurationPlan(BaseModel):
     resampling_fn_probabilities_kwargs: dict[str, Any] = Field(default_factory=dict)
     architecture: ArchitecturePlan
     batch_dice: bool
+    previous_stage: str | None = None
+    next_stage: str | tuple[str, ...] | None = None
+
+    @property
+    def next_stages(self) -> tuple[str, ...]:
+        """The configurations that are fed with this one's label maps."""
+        return (self.next_stage,) if isinstance(self.next_stage, str) else self.next_stage or ()
 
     @property
     def num_spatial_dims(self) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from segduet.core.tasks import TaskKind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
@@ -28,14 +30,20 @@ class ClassAnswer:
     """What was said and what is true for one case and one task.
 
     Attributes:
-        reference: true class name, None where it is unknown.
-        predicted: class name the model chose.
-        probabilities: (num_classes,) in the task's class order.
+        reference: the true answer as the case table holds it (class name, findings such as `a|b`,
+            number); None where it is unknown.
+        predicted: the model's answer, written alike.
+        probabilities: (answer_size,) numbers of the answer, in the order of the task's classes;
+            the value itself for a regression.
+        kind: the task's.
+        unit: of a regression's numbers, empty where they have none.
     """
 
     reference: str | None
     predicted: str
     probabilities: tuple[float, ...]
+    kind: TaskKind = "multiclass"
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,15 +30,25 @@ def check_case(case: str, files: RawFiles, description: DatasetDescription) -> l
         findings.append(
             error_about(FindingKind.FILES, case, "There is a mask, but no image.", "Add the image.")
         )
-    if case in files.masks:
+    if case in files.masks and case in files.unlabelled:
+        findings.append(
+            error_about(
+                FindingKind.FILES,
+                case,
+                "There is a mask, but the image is in imagesUnlabelled, where none is looked for.",
+                "Move the image to imagesTr, or remove the mask.",
+            )
+        )
+    elif case in files.masks:
         findings.extend(_mask_findings(case, files, description, geometry))
-    elif case not in files.test_cases:
+    elif case not in files.test_cases | files.unlabelled:
         findings.append(
             error_about(
                 FindingKind.FILES,
                 case,
                 "There is a training image, but no mask.",
-                "Add the mask, or move the image to imagesTs.",
+                "Add the mask, or move the image to imagesUnlabelled (its class is learnt alone) "
+                "or imagesTs.",
             )
         )
     return findings

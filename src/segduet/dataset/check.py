@@ -49,9 +49,10 @@ def _file_findings(files: RawFiles, description: DatasetDescription) -> Iterator
         message = f"{place} is no image <case>_0000{ending} and no mask <case>{ending}."
         yield error_about(FindingKind.FILES, "", message, "Rename or remove it.")
     for case in files.repeated:
-        message = "The case is in the training and in the test folder."
-        yield error_about(FindingKind.FILES, case, message, "Remove one of the two.")
-    declared, found = description.num_training, len(files.images.keys() - files.test_cases)
+        message = "The case is in more than one of the folders of images, or of masks."
+        yield error_about(FindingKind.FILES, case, message, "Remove all but one.")
+    elsewhere = files.test_cases | files.unlabelled
+    declared, found = description.num_training, len(files.images.keys() - elsewhere)
     if found != declared:
         message = f"dataset.json says numTraining {declared}, imagesTr has {found} cases."
         remedy = "Correct numTraining, or restore the missing images."

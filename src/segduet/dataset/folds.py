@@ -1,7 +1,7 @@
 """F06, B04: folds that never split a patient and keep the classes in balance."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from segduet.core.cases import CaseTable
 from segduet.core.errors import DataError
 from segduet.core.files import read_json, write_json
 from segduet.core.tasks import TaskSpec
+from segduet.dataset.label_groups import label_groups
 
 _UNKNOWN = ""
+_NUM_VALUE_GROUPS = 4  # quartiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,15 @@ def declared_fold(table: CaseTable) -> Fold | None:
     return fold
 
 
+def stratifying_task(tasks: Sequence[TaskSpec]) -> TaskSpec | None:
+    """The task whose answers folds spread evenly: the first whose classes exclude one another.
+
+    Without one the first task of any kind; None without tasks.
+    """
+    exclusive = (task for task in tasks if task.has_exclusive_classes)
+    return next(exclusive, tasks[0] if tasks else None)
+
+
 def stratified_grouped_folds(
     table: CaseTable,
     task: TaskSpec | None,
@@ -65,10 +76,13 @@ def stratified_grouped_folds(
     by at most one, and so do the fold sizes. With several cases per patient no patient is ever
     split, and the balance is a best effort: for patients of one class with at most m cases each,
     two folds differ by at most m. Cases whose class is unknown are spread like one more class.
+    Findings are spread each for itself, and so are the cases without any; the values of a
+    regression are spread by quartile.
 
     Args:
         table: patients and labels.
-        task: the task to stratify by; None balances the number of cases only.
+        task: the task to stratify by (see `stratifying_task`); None balances the number of cases
+            only.
         cases: cases to split, such as all but the test cases.
         num_folds: at least 2.
         seed: the same seed gives the same folds, whatever the order of `cases`.
@@ -77,14 +91,15 @@ def stratified_grouped_folds(
         One fold per part, which is `val` there and in `train` of all others; cases sorted.
 
     Raises:
-        DataError: no cases, fewer patients than folds, or a class with fewer patients than folds.
+        DataError: no cases, or fewer patients than folds: of all, of a class or of a finding.
     """
     assert num_folds >= 2, num_folds
-    patients, classes = _patients_and_classes(table, task, sorted(cases))
+    patients = _patients(table, sorted(cases))
+    classes = _groups_of_cases(table, task, sorted(cases))
     _check_enough(table, task, patients=patients, classes=classes, num_folds=num_folds)
-    names = sorted(set(classes.values()))
+    names = sorted({name for held in classes.values() for name in held})
     counts = {
-        patient: np.array([sum(classes[c] == name for c in members) for name in names])
+        patient: np.array([sum(name in classes[c] for c in members) for name in names])
         for patient, members in patients.items()
     }
     fold_of = _deal(counts, num_folds=num_folds, seed=seed)
@@ -172,18 +187,38 @@ def _parsed(path: Path, content: Any) -> list[_Split]:
         ) from error
 
 
-def _patients_and_classes(
-    table: CaseTable, task: TaskSpec | None, cases: Sequence[str]
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Patient -> cases, and case -> class name (empty where unknown)."""
-    records = {record.case: record for record in table.records}
+def _patients(table: CaseTable, cases: Sequence[str]) -> dict[str, list[str]]:
+    """Patient -> cases."""
+    patient_of = {record.case: record.patient for record in table.records}
     patients: dict[str, list[str]] = defaultdict(list)
-    classes: dict[str, str] = {}
     for case in cases:
-        record = records.get(case) or table.record(case)
-        patients[record.patient].append(case)
-        classes[case] = record.labels.get(task.name, _UNKNOWN) if task else _UNKNOWN
-    return dict(patients), classes
+        patients[patient_of.get(case) or table.record(case).patient].append(case)
+    return dict(patients)
+
+
+def _groups_of_cases(
+    table: CaseTable, task: TaskSpec | None, cases: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Case -> the groups to spread evenly that it belongs to, at least one."""
+    if task is None:
+        return dict.fromkeys(cases, (_UNKNOWN,))
+    label_of = {r.case: r.labels[task.name] for r in table.records if task.name in r.labels}
+    known = {case: label_of[case] for case in cases if case in label_of}
+    if task.kind == "regression":
+        groups = _quartiles(known)
+    else:
+        groups = {case: label_groups(task, label) for case, label in known.items()}
+    return {case: groups.get(case, (_UNKNOWN,)) for case in cases}
+
+
+def _quartiles(numbers: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Case -> which quarter of the values its own lies in."""
+    if not numbers:
+        return {}
+    values = np.array([float(text) for text in numbers.values()])
+    edges = np.quantile(values, np.arange(1, _NUM_VALUE_GROUPS) / _NUM_VALUE_GROUPS)
+    quarters = np.searchsorted(edges, values, side="left")
+    return {case: (f"quarter {q}",) for case, q in zip(numbers, quarters, strict=True)}
 
 
 def _check_enough(
@@ -191,12 +226,12 @@ def _check_enough(
     task: TaskSpec | None,
     *,
     patients: dict[str, list[str]],
-    classes: dict[str, str],
+    classes: dict[str, tuple[str, ...]],
     num_folds: int,
 ) -> None:
     groups = {"the dataset": (len(classes), len(patients))}
     for name in task.classes if task else ():
-        own = [sum(classes[c] == name for c in members) for members in patients.values()]
+        own = [sum(name in classes[c] for c in members) for members in patients.values()]
         groups[f"class {name!r}"] = (sum(own), sum(n > 0 for n in own))
     for group, (num_cases, num_patients) in groups.items():
         if num_patients < num_folds:

@@ -1,5 +1,6 @@
 """Which files a raw dataset or a user's folder holds."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +57,18 @@ class RawFiles:
     """Image and mask files of a raw dataset.
 
     Attributes:
-        images: case -> one file per channel, in channel order (training and test folders).
+        images: case -> one file per channel, in channel order (all folders).
         masks: case -> mask.
         test_cases: cases whose images are in `imagesTs`.
+        unlabelled: cases whose images are in `imagesUnlabelled`: without a mask on purpose.
         strays: files in these folders that no reader would find by their name.
-        repeated: cases that are in the training and in the test folder.
+        repeated: cases that are in more than one folder of images, or of masks.
     """
 
     images: dict[str, tuple[Path, ...]]
     masks: dict[str, Path]
     test_cases: frozenset[str]
+    unlabelled: frozenset[str]
     strays: tuple[Path, ...]
     repeated: tuple[str, ...]
 
@@ -74,15 +77,27 @@ def list_raw_files(folders: DatasetFolders, ending: str) -> RawFiles:
     """Lists the files of a raw dataset whose description declares this ending."""
     training, stray_images = _images(folders.images, ending)
     test, stray_test_images = _images(folders.test_images, ending)
+    unlabelled, stray_unlabelled = _images(folders.unlabelled_images, ending)
     masks, stray_masks = _masks(folders.masks, ending)
     test_masks, stray_test_masks = _masks(masks_of_test_cases(folders), ending)
     return RawFiles(
-        images={**training, **test},
+        images={**training, **test, **unlabelled},
         masks={**masks, **test_masks},
         test_cases=frozenset(test),
-        strays=(*stray_images, *stray_test_images, *stray_masks, *stray_test_masks),
-        repeated=tuple(sorted(training.keys() & test.keys() | masks.keys() & test_masks.keys())),
+        unlabelled=frozenset(unlabelled),
+        strays=(
+            *(*stray_images, *stray_test_images, *stray_unlabelled),
+            *(*stray_masks, *stray_test_masks),
+        ),
+        repeated=tuple(
+            sorted(_repeated(training, test, unlabelled) | _repeated(masks, test_masks))
+        ),
     )
+
+
+def _repeated(*folders: Iterable[str]) -> set[str]:
+    counts = Counter(case for folder in folders for case in folder)
+    return {case for case, count in counts.items() if count > 1}
 
 
 def _images(folder: Path, ending: str) -> tuple[dict[str, tuple[Path, ...]], list[Path]]:

@@ -12,11 +12,19 @@ from segduet.core.files import write_json
 from segduet.core.folders import DatasetFolders
 from segduet.core.tasks import TaskSpec
 from segduet.dataset.convert import raw_ending, source_ending
+from segduet.dataset.label_groups import group_names, label_groups
 from segduet.dataset.listing import AUDIT_FILE, CASES_FILE, DESCRIPTION_FILE
 from segduet.dataset.parallel import map_threaded
 from segduet.dataset.source import SourceCase, SourceDataset
 from segduet.dataset.staging import staged_folder
-from segduet.dataset.transfer import CaseAudit, transfer_case
+from segduet.dataset.transfer import (
+    TEST_MASKS,
+    TRAINING_IMAGES,
+    TRAINING_MASKS,
+    CaseAudit,
+    images_folder,
+    transfer_case,
+)
 
 _AUDIT_SCHEMA_VERSION = 1
 
@@ -27,15 +35,18 @@ class ImportSummary:
 
     Attributes:
         dataset: full name, `DatasetNNN_Name`.
-        num_training: cases in `imagesTr` (training and validation).
+        num_training: cases with masks in `imagesTr` (training and validation).
+        num_unlabelled: such cases without a mask, in `imagesUnlabelled`.
         num_test: cases in `imagesTs`.
-        class_counts: task -> class -> cases of all splits; unknown classes are not counted.
+        class_counts: task -> class (or finding, `none`; `known` of a regression) -> cases of all
+            splits; unknown ones are not counted.
         audits: what was done to each case, in table order.
         value_map: value in the user's masks -> label, where they differ.
     """
 
     dataset: str
     num_training: int
+    num_unlabelled: int
     num_test: int
     class_counts: dict[str, dict[str, int]]
     audits: tuple[CaseAudit, ...]
@@ -48,6 +59,7 @@ class ImportSummary:
             "schema_version": _AUDIT_SCHEMA_VERSION,
             "dataset": self.dataset,
             "num_training": self.num_training,
+            "num_unlabelled": self.num_unlabelled,
             "num_test": self.num_test,
             "class_counts": self.class_counts,
             "images_converted": sum(a.is_converted for a in self.audits),
@@ -72,6 +84,9 @@ class ImportSummary:
 def write_raw(source: SourceDataset, folders: DatasetFolders, workers: int) -> ImportSummary:
     """Writes `imagesTr`, `labelsTr`, `imagesTs`, `dataset.json`, `cases.csv`, `import-audit.json`.
 
+    Images for training without a mask go to `imagesUnlabelled`, where nnU-Net does not look: it
+    demands a mask for everything in `imagesTr`, and can so still read the dataset.
+
     Everything is built beside the target and renamed at the end: a failure leaves nothing. Image
     bytes are copied unchanged where nnU-Net reads the format; masks too, unless they need repair.
 
@@ -88,7 +103,7 @@ def write_raw(source: SourceDataset, folders: DatasetFolders, workers: int) -> I
     _refuse_existing(folders)
     ending = _check_source(source)
     with staged_folder(folders.raw) as raw:
-        for name in ("imagesTr", "labelsTr", *_test_folders(source.cases)):
+        for name in _folders(source.cases):
             (raw / name).mkdir()
         audits = _transfer_all(source, raw=raw, ending=ending, workers=workers)
         summary = _summarize(source, folders.name, audits)
@@ -112,15 +127,9 @@ def _refuse_existing(folders: DatasetFolders) -> None:
 
 def _check_source(source: SourceDataset) -> str:
     """Checks what needs no pixels; returns the ending of the raw dataset."""
-    if not any(not case.is_test for case in source.cases):
-        raise DataError(
-            source.where,
-            found=f"{len(source.cases)} cases, none for training",
-            expected="training cases with masks",
-            remedy="Check the path and the split column.",
-        )
+    _check_training(source)
     for case in source.cases:
-        _check_pair(case)
+        _check_pair(case, may_lack_mask=source.allows_missing_masks)
     files = [p for c in source.cases for p in (*c.images, *([c.mask] if c.mask else []))]
     endings = Counter(source_ending(path) for path in files)
     if len(endings) > 1:
@@ -134,7 +143,26 @@ def _check_source(source: SourceDataset) -> str:
     return raw_ending(files[0])
 
 
-def _check_pair(case: SourceCase) -> None:
+def _check_training(source: SourceDataset) -> None:
+    """Checks that there is something to train on, and a mask among it if masks may be missing."""
+    training = [case for case in source.cases if not case.is_test]
+    if not training:
+        raise DataError(
+            source.where,
+            found=f"{len(source.cases)} cases, none for training",
+            expected="training cases with masks",
+            remedy="Check the path and the split column.",
+        )
+    if source.allows_missing_masks and all(case.is_unlabelled for case in training):
+        raise DataError(
+            source.where,
+            found=f"{len(training)} cases for training, none with a mask",
+            expected="at least one mask, to plan from and to learn the segmentation from",
+            remedy="Add masks of a few cases.",
+        )
+
+
+def _check_pair(case: SourceCase, *, may_lack_mask: bool) -> None:
     name = case.record.case
     if not case.images:
         raise DataError(
@@ -143,12 +171,20 @@ def _check_pair(case: SourceCase) -> None:
             expected="an image for every mask",
             remedy="Add the image or remove the mask.",
         )
-    if case.mask is None and not case.is_test:
+    if case.is_unlabelled and not may_lack_mask:
         raise DataError(
             f"case {name!r}",
             found=f"an image without a mask ({case.images[0]})",
             expected="a mask for every training and validation case",
-            remedy="Add the mask, or set the case's split to test.",
+            remedy="Add the mask, set the case's split to test, or (layouts table and nnunet) "
+            "pass --allow-missing-masks to learn its class alone.",
+        )
+    if case.is_unlabelled and not case.record.labels:
+        raise DataError(
+            f"case {name!r}",
+            found="neither a mask nor a class",
+            expected="one of them in every training and validation case",
+            remedy="Add one of them, or remove the case.",
         )
     if "/" in name or "\\" in name or name.startswith("."):
         raise DataError(
@@ -159,11 +195,10 @@ def _check_pair(case: SourceCase) -> None:
         )
 
 
-def _test_folders(cases: Iterable[SourceCase]) -> tuple[str, ...]:
-    test_cases = [c for c in cases if c.is_test]
-    images = ("imagesTs",) if test_cases else ()
-    masks = ("labelsTs",) if any(c.mask for c in test_cases) else ()
-    return images + masks
+def _folders(cases: Iterable[SourceCase]) -> set[str]:
+    images = {images_folder(case) for case in cases}
+    test_masks = {TEST_MASKS} if any(case.is_test and case.mask for case in cases) else set()
+    return {TRAINING_IMAGES, TRAINING_MASKS} | images | test_masks
 
 
 def _transfer_all(
@@ -196,10 +231,12 @@ def _raise_first(errors: Sequence[SegduetError]) -> None:
 
 def _summarize(source: SourceDataset, dataset: str, audits: tuple[CaseAudit, ...]) -> ImportSummary:
     num_test = sum(case.is_test for case in source.cases)
+    num_unlabelled = sum(case.is_unlabelled for case in source.cases)
     counts = {task.name: _class_counts(task, source.cases) for task in source.tasks}
     return ImportSummary(
         dataset=dataset,
-        num_training=len(source.cases) - num_test,
+        num_training=len(source.cases) - num_test - num_unlabelled,
+        num_unlabelled=num_unlabelled,
         num_test=num_test,
         class_counts=counts,
         audits=audits,
@@ -208,8 +245,9 @@ def _summarize(source: SourceDataset, dataset: str, audits: tuple[CaseAudit, ...
 
 
 def _class_counts(task: TaskSpec, cases: Iterable[SourceCase]) -> dict[str, int]:
-    found = Counter(case.record.labels.get(task.name) for case in cases)
-    return {name: found[name] for name in task.classes}
+    labels = (case.record.labels.get(task.name) for case in cases)
+    found = Counter(group for label in labels if label for group in label_groups(task, label))
+    return {name: found[name] for name in group_names(task)}
 
 
 def _description(source: SourceDataset, num_training: int, ending: str) -> DatasetDescription:

@@ -17,7 +17,7 @@ class SourceCase:
         record: id, patient, split and class labels.
         images: one file per channel in channel order, or one file that holds all channels (a
             colour picture, a `.mat` frame, a 4D NIfTI).
-        mask: the mask, None where there is none (test cases only).
+        mask: the mask, None where there is none (see `SourceDataset.allows_missing_masks`).
     """
 
     record: CaseRecord
@@ -28,6 +28,11 @@ class SourceCase:
     def is_test(self) -> bool:
         """Whether the case is kept away from training and validation."""
         return self.record.split == "test"
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether it is a case for training or validation without a mask (B03)."""
+        return self.mask is None and not self.is_test
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,8 @@ class SourceDataset:
         regions_class_order: for regions, the value written for each; empty for plain labels.
         value_map: value in the user's masks -> value in the dataset; the identity on all labels
             where it is empty.
+        allows_missing_masks: whether cases for training and validation may lack a mask, to teach
+            their class alone; test cases always may.
 
     Raises:
         DataError: a case id repeats, a patient is in two splits, or the labels are inconsistent.
@@ -55,6 +62,7 @@ class SourceDataset:
     labels: Mapping[str, int | list[int]]
     regions_class_order: tuple[int, ...] = ()
     value_map: Mapping[int, int] = field(default_factory=dict)
+    allows_missing_masks: bool = False
 
     def __post_init__(self) -> None:
         _ = self.table, self.label_scheme

@@ -11,6 +11,7 @@ from segduet.core.cases import CaseTable
 from segduet.core.description import DatasetDescription
 from segduet.core.folders import DatasetFolders
 from segduet.core.labels import LabelScheme
+from segduet.dataset.label_groups import group_names, label_groups
 from segduet.dataset.label_repair import Repair, repair_mask
 from segduet.dataset.listing import CASES_FILE, DESCRIPTION_FILE, list_raw_files
 from segduet.dataset.parallel import map_threaded
@@ -54,8 +55,10 @@ class DatasetSummary:
         dataset: full name.
         num_images: cases with an image on disk, test cases included.
         num_masks: masks on disk, of test cases included.
+        num_unlabelled: cases for training or validation without a mask on purpose (B03).
         cases_per_split: split -> cases (`none` where no split was declared).
-        cases_per_class: task -> class (and `unknown`) -> split -> cases.
+        cases_per_class: task -> class or finding (and `none`, `unknown`; of a regression `known`)
+            -> split -> cases.
         spacing_zyx_mm: one range per axis.
         shape_zyx: one range per axis.
         labels: label or region -> how often and how large.
@@ -66,6 +69,7 @@ class DatasetSummary:
     dataset: str
     num_images: int
     num_masks: int
+    num_unlabelled: int
     cases_per_split: dict[str, int]
     cases_per_class: dict[str, dict[str, dict[str, int]]]
     spacing_zyx_mm: tuple[Range, ...]
@@ -111,6 +115,7 @@ def summarize_dataset(folders: DatasetFolders, *, workers: int = 1) -> DatasetSu
         dataset=folders.name,
         num_images=len(files.images),
         num_masks=len(files.masks),
+        num_unlabelled=len(files.unlabelled),
         cases_per_split=dict(Counter(r.split or NO_SPLIT for r in table)),
         cases_per_class=_cases_per_class(table, description),
         spacing_zyx_mm=_axis_ranges([g.spacing_zyx_mm for g in grids]),
@@ -147,10 +152,11 @@ def _cases_per_class(
 ) -> dict[str, dict[str, dict[str, int]]]:
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for task in description.tasks:
-        by_class: dict[str, Counter[str]] = {name: Counter() for name in task.classes}
+        by_class: dict[str, Counter[str]] = {name: Counter() for name in group_names(task)}
         for record in table:
-            label = record.labels.get(task.name, UNKNOWN_CLASS)
-            by_class.setdefault(label, Counter())[record.split or NO_SPLIT] += 1
+            label = record.labels.get(task.name)
+            for name in label_groups(task, label) if label else (UNKNOWN_CLASS,):
+                by_class.setdefault(name, Counter())[record.split or NO_SPLIT] += 1
         counts[task.name] = {name: dict(splits) for name, splits in by_class.items()}
     return counts
 

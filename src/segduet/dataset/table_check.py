@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from segduet.core.answers import encode_target
 from segduet.core.cases import CaseRecord, Split, parse_split
 from segduet.core.errors import DataError
 from segduet.core.files import read_csv
@@ -55,19 +56,20 @@ def _record(
 ) -> CaseRecord:
     case = row.get("case", "")
     split: Split = ""
-    labels = {}
+    labels: dict[str, str] = {}
     try:
         split = parse_split(row.get("split", ""), where=where)
     except DataError as error:
         findings.append(error_about(FindingKind.TABLE, case, f"{error}", error.remedy))
     for task in tasks:
         label = row.get(task.name, "")
-        if label in task.classes:
-            labels[task.name] = label
-        elif label:
-            message = f"{where}: class {label!r} of {task.name!r} is none of {list(task.classes)}."
-            remedy = "Correct the class, or declare it in dataset.json."
-            findings.append(error_about(FindingKind.TABLE, case, message, remedy))
+        try:
+            encode_target(task, label, where=where)
+        except DataError as error:
+            message = f"{where}: {error.found}; expected {error.expected}."
+            findings.append(error_about(FindingKind.TABLE, case, message, error.remedy))
+        else:
+            labels |= {task.name: label} if label else {}
     patient = row.get("patient", "") or case
     return CaseRecord(case=case, patient=patient, split=split, labels=labels)
 
@@ -88,21 +90,34 @@ def _patient_findings(records: Sequence[CaseRecord]) -> Iterator[Finding]:
 
 def _class_findings(records: Sequence[CaseRecord], task: TaskSpec) -> Iterator[Finding]:
     learnt = [r for r in records if r.split != "test"]
+    noun = "value" if task.kind == "regression" else "class"
     for record in learnt:
         if task.name not in record.labels:
             yield warning_about(
                 FindingKind.CLASSES,
                 record.case,
-                f"The case has no class for {task.name!r}.",
+                f"The case has no {noun} for {task.name!r}.",
                 "Fill it in; without one the case teaches segmentation only.",
             )
-    counts = Counter(r.labels.get(task.name) for r in learnt)
+    known = [r.labels[task.name] for r in learnt if task.name in r.labels]
+    if task.kind == "regression" and len({float(label) for label in known}) < 2:
+        message = f"{task.name!r} has fewer than two different values for training."
+        yield error_about(FindingKind.CLASSES, "", message, "Add values, or take the task out.")
+    counts = Counter(name for label in known for name in task.named(label))
     for name in task.classes:
-        if counts[name] == 0:
-            message = f"Class {name!r} of {task.name!r} has no case for training."
-            remedy = "Add cases, or remove the class from dataset.json."
-            yield error_about(FindingKind.CLASSES, "", message, remedy)
-        elif counts[name] == 1:
-            message = f"Class {name!r} of {task.name!r} has a single case."
-            remedy = "Add cases, or merge classes: it cannot be in training and validation."
-            yield warning_about(FindingKind.CLASSES, "", message, remedy)
+        yield from _count_findings(task, name, count=counts[name], num_known=len(known))
+
+
+def _count_findings(task: TaskSpec, name: str, *, count: int, num_known: int) -> Iterator[Finding]:
+    if count == 0:
+        message = f"Class {name!r} of {task.name!r} has no case for training."
+        remedy = "Add cases, or remove the class from dataset.json."
+        yield error_about(FindingKind.CLASSES, "", message, remedy)
+    elif count == 1:
+        message = f"Class {name!r} of {task.name!r} has a single case."
+        remedy = "Add cases, or merge classes: it cannot be in training and validation."
+        yield warning_about(FindingKind.CLASSES, "", message, remedy)
+    if task.kind == "multilabel" and 0 < count == num_known:
+        message = f"Every case has the finding {name!r} of {task.name!r}."
+        remedy = "Add cases without it, or remove it from dataset.json."
+        yield error_about(FindingKind.CLASSES, "", message, remedy)

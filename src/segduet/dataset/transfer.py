@@ -20,6 +20,10 @@ from segduet.io.images import read_image
 from segduet.io.names import image_name
 from segduet.io.pictures import TIFF_ENDINGS, tiff_spacing_file
 
+TRAINING_IMAGES, TRAINING_MASKS = "imagesTr", "labelsTr"
+TEST_IMAGES, TEST_MASKS = "imagesTs", "labelsTs"
+UNLABELLED_IMAGES = "imagesUnlabelled"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseAudit:
@@ -36,13 +40,20 @@ class CaseAudit:
     repair: Repair | None
 
 
+def images_folder(case: SourceCase) -> str:
+    """The folder of the raw dataset that a case's images belong in."""
+    if case.is_test:
+        return TEST_IMAGES
+    return UNLABELLED_IMAGES if case.is_unlabelled else TRAINING_IMAGES
+
+
 def transfer_case(case: SourceCase, source: SourceDataset, *, raw: Path, ending: str) -> CaseAudit:
     """Puts the files of one case into the raw dataset, checking what nnU-Net will read there.
 
     Args:
         case: the case.
         source: the dataset it belongs to, for channels and labels.
-        raw: folder with `imagesTr`, `labelsTr`, `imagesTs`, `labelsTs` in it.
+        raw: folder with the folders of images and masks in it, of those that are needed.
         ending: file ending of the raw dataset.
 
     Raises:
@@ -50,8 +61,7 @@ def transfer_case(case: SourceCase, source: SourceDataset, *, raw: Path, ending:
             undeclared values.
         OSError: a file could not be written.
     """
-    suffix = "Ts" if case.is_test else "Tr"
-    files = _transfer_image(case, source, folder=raw / f"images{suffix}", ending=ending)
+    files = _transfer_image(case, source, folder=raw / images_folder(case), ending=ending)
     image = read_image(files)
     if len(image.array) != len(source.channel_names):
         raise DataError(
@@ -62,7 +72,8 @@ def transfer_case(case: SourceCase, source: SourceDataset, *, raw: Path, ending:
         )
     repair = None
     if case.mask is not None:
-        target = raw / f"labels{suffix}" / f"{case.record.case}{ending}"
+        folder = TEST_MASKS if case.is_test else TRAINING_MASKS
+        target = raw / folder / f"{case.record.case}{ending}"
         repair = _transfer_mask(case, case.mask, source, target=target, grid=image.geometry)
     is_converted = is_mat(case.images[0]) or is_stacked_nifti(
         case.images, len(source.channel_names)

@@ -1,28 +1,31 @@
-"""The block of figures for one class task: every metric with its interval, matrix with names."""
+"""The block of figures for one task of any kind: every metric with its interval."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from segduet.core.answers import (
+    decided_class,
+    decided_findings,
+    encode_target,
+    parse_value,
+)
 from segduet.core.scores import CaseScores, Estimate
 from segduet.core.tasks import TaskSpec
 from segduet.evaluation.intervals import statistic_estimate
-from segduet.metrics import confusion as of_confusion
-from segduet.metrics import probability as of_probability
-
-Statistic = Callable[[np.ndarray], np.ndarray]
+from segduet.evaluation.measures import Measure, task_measures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskAnswers:
-    """Answers of the cases whose class is known, as arrays.
+    """Answers of the cases whose truth is known, as arrays.
 
     Attributes:
         task: the question.
-        reference: (N,) int64 class indices.
-        probabilities: (N, K) float64.
+        reference: (N,) int64 class indices; (N, K) bool for findings; (N,) float64 for values.
+        probabilities: (N, answer_size) float64.
         patients: patient of each case.
     """
 
@@ -33,8 +36,12 @@ class TaskAnswers:
 
     @property
     def predicted(self) -> np.ndarray:
-        """(N,) index of the most probable class, the first of equals."""
-        return np.asarray(self.probabilities.argmax(1))
+        """What was decided, in the form of `reference`."""
+        if self.task.kind == "regression":
+            return self.probabilities[:, 0]
+        if self.task.kind == "multilabel":
+            return decided_findings(self.probabilities)
+        return decided_class(self.task, self.probabilities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +49,46 @@ class TaskFigures:
     """Figures of one task over a cohort.
 
     Attributes:
-        classes: class names, in the order of the matrix.
+        classes: class names, in the order of the matrix; none for a regression.
         metrics: metric name -> estimate.
-        f1_by_class: class name -> estimate.
-        confusion: (K, K) counts, rows are the reference.
+        units: metric name -> unit, of those that have one.
+        f1_by_class: class or finding -> estimate.
+        auroc_by_class: finding -> estimate; empty for other kinds.
+        confusion: (K, K) counts, rows are the reference; empty where classes do not exclude one
+            another.
     """
 
     classes: tuple[str, ...]
     metrics: Mapping[str, Estimate]
+    units: Mapping[str, str] = field(default_factory=dict)
     f1_by_class: Mapping[str, Estimate] = field(default_factory=dict)
+    auroc_by_class: Mapping[str, Estimate] = field(default_factory=dict)
     confusion: tuple[tuple[int, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """`{METRIC: {value, ci95, n}}` with `f1_by_class` and `confusion_matrix` beside them."""
-        return {
-            **{name: estimate_json(e) for name, e in self.metrics.items()},
-            "f1_by_class": {name: estimate_json(e) for name, e in self.f1_by_class.items()},
-            "confusion_matrix": {
+        """`{METRIC: {value, ci95, n}}` and, where the kind has them, figures by class.
+
+        Beside the metrics stand `f1_by_class`, `auroc_by_class` (findings) and `confusion_matrix`
+        (exclusive classes). A metric with a unit names it under `unit`.
+        """
+        content: dict[str, Any] = {
+            name: estimate_json(e) | ({"unit": self.units[name]} if name in self.units else {})
+            for name, e in self.metrics.items()
+        }
+        for key, figures in (
+            ("f1_by_class", self.f1_by_class),
+            ("auroc_by_class", self.auroc_by_class),
+        ):
+            if figures:
+                content[key] = {name: estimate_json(e) for name, e in figures.items()}
+        if self.confusion:
+            content["confusion_matrix"] = {
                 "classes": list(self.classes),
                 "rows": "reference",
                 "columns": "predicted",
                 "counts": [list(row) for row in self.confusion],
-            },
-        }
+            }
+        return content
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
@@ -82,74 +106,66 @@ def collect_answers(
     task: TaskSpec,
     probabilities: Mapping[str, np.ndarray] | None = None,
 ) -> TaskAnswers:
-    """Stacks the answers of the cases whose class is known; others are left out.
+    """Stacks the answers of the cases whose truth is known; others are left out.
 
     Args:
         cases: scored cases.
         task: the question.
-        probabilities: case -> (K,) answers of something else, such as a baseline; None takes the
-            model's.
+        probabilities: case -> (answer_size,) answers of something else, such as a baseline; None
+            takes the model's.
     """
     known = [c for c in cases if task.name in c.answers and c.answers[task.name].reference]
     rows = [
         c.answers[task.name].probabilities if probabilities is None else probabilities[c.case]
         for c in known
     ]
-    truth = [str(c.answers[task.name].reference) for c in known]
+    truth = [_truth(task, str(c.answers[task.name].reference), where=c.case) for c in known]
     return TaskAnswers(
         task=task,
-        reference=np.array(
-            [task.index(t, where=c.case) for t, c in zip(truth, known, strict=True)], dtype=np.int64
-        ),
-        probabilities=np.asarray(rows, dtype=np.float64).reshape(len(known), len(task.classes)),
+        reference=_stacked(task, truth),
+        probabilities=np.asarray(rows, dtype=np.float64).reshape(len(known), task.answer_size),
         patients=tuple(c.patient for c in known),
     )
 
 
 def task_figures(answers: TaskAnswers, *, seed: int) -> TaskFigures:
-    """Every classification metric with its interval; undefined ones say why.
+    """Every metric of the task's kind with its interval; undefined ones say why.
 
     Args:
-        answers: reference classes and probabilities.
+        answers: what is true and what was answered.
         seed: of the resampling; the same draws serve every metric.
     """
-    num_classes = len(answers.task.classes)
+    measures = task_measures(answers.task, answers.reference, answers.probabilities)
 
-    def matrix(weights: np.ndarray) -> np.ndarray:
-        return of_confusion.confusion_matrix(
-            answers.reference, answers.predicted, num_classes=num_classes, weights=weights
-        )
+    def estimates(wanted: Mapping[str, Measure]) -> dict[str, Estimate]:
+        return {
+            name: statistic_estimate(
+                m.statistic, answers.patients, seed=seed, undefined=m.undefined
+            )
+            for name, m in wanted.items()
+        }
 
-    def estimate(statistic: Statistic) -> Estimate:
-        return statistic_estimate(
-            statistic, answers.patients, seed=seed, undefined=_absent_classes(answers)
-        )
-
-    f1 = {
-        name: estimate(lambda w, k=k: of_confusion.per_class_f1(matrix(w))[..., k])  # type: ignore[misc]
-        for k, name in enumerate(answers.task.classes)
-    }
-    counts = matrix(np.ones(len(answers.reference))).astype(int)
+    counts: list[list[int]] = []
+    if measures.confusion:
+        counts = measures.confusion(np.ones(len(answers.patients))).astype(int).tolist()
     return TaskFigures(
         classes=answers.task.classes,
-        metrics={name: estimate(s) for name, s in _statistics(answers, matrix).items()},
-        f1_by_class=f1,
-        confusion=tuple(tuple(row) for row in counts.tolist()),
+        metrics=estimates(measures.overall),
+        units={name: m.unit for name, m in measures.overall.items() if m.unit},
+        f1_by_class=estimates(measures.f1_by_class),
+        auroc_by_class=estimates(measures.auroc_by_class),
+        confusion=tuple(tuple(row) for row in counts),
     )
 
 
-def _statistics(answers: TaskAnswers, matrix: Statistic) -> dict[str, Statistic]:
-    truth, chances = answers.reference, answers.probabilities
-    return {
-        "macro_f1": lambda w: of_confusion.macro_f1(matrix(w)),
-        "balanced_accuracy": lambda w: of_confusion.balanced_accuracy(matrix(w)),
-        "accuracy": lambda w: of_confusion.accuracy(matrix(w)),
-        "auroc": lambda w: of_probability.auroc(truth, chances, weights=w),
-        "brier": lambda w: of_probability.brier(truth, chances, weights=w),
-        "ece": lambda w: of_probability.ece(truth, chances, weights=w),
-    }
+def _truth(task: TaskSpec, label: str, *, where: str) -> np.ndarray:
+    if task.kind == "regression":  # in full precision, which targets of a network do not need
+        return np.array([parse_value(task, label, where=where)])
+    return encode_target(task, label, where=where)
 
 
-def _absent_classes(answers: TaskAnswers) -> str:
-    names = [c for k, c in enumerate(answers.task.classes) if k not in set(answers.reference)]
-    return f"classes {names} do not occur in the reference" if names else "undefined"
+def _stacked(task: TaskSpec, rows: Sequence[np.ndarray]) -> np.ndarray:
+    numbers = np.asarray(rows, dtype=np.float64).reshape(len(rows), task.num_targets)
+    if task.kind == "multilabel":
+        return numbers > 0
+    return numbers[:, 0].astype(np.int64) if task.has_exclusive_classes else numbers[:, 0]

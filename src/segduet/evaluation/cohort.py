@@ -63,7 +63,7 @@ class CohortSummary:
         num_cases: cases scored.
         segmentation: region -> metric -> figure; `mean_foreground` averages the declared regions.
         classification: task -> figures.
-        baselines: baseline name -> (its description, its task, its figures).
+        baselines: baseline name -> (its description, task -> its figures).
         targets: rows of `judge_targets`.
         selected_from: candidates (epochs, configurations) the model was chosen from on these
             cases; 1 where these cases had no part in the choice.
@@ -75,7 +75,7 @@ class CohortSummary:
     classification: Mapping[str, TaskFigures]
     selected_from: int
     seed: int
-    baselines: Mapping[str, tuple[str, str, TaskFigures]] = field(default_factory=dict)
+    baselines: Mapping[str, tuple[str, Mapping[str, TaskFigures]]] = field(default_factory=dict)
     targets: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -89,8 +89,11 @@ class CohortSummary:
             },
             "classification": {t: f.to_json() for t, f in self.classification.items()},
             "baselines": {
-                name: {"description": text, "classification": {task: figures.to_json()}}
-                for name, (text, task, figures) in self.baselines.items()
+                name: {
+                    "description": text,
+                    "classification": {task: f.to_json() for task, f in figures.items()},
+                }
+                for name, (text, figures) in self.baselines.items()
             },
             "targets": [dict(row) for row in self.targets],
             "selected_from": self.selected_from,
@@ -119,7 +122,7 @@ def summarize(
     Args:
         cases: scores per case; each case once.
         labels: regions to report.
-        tasks: class questions to report.
+        tasks: case-level questions to report.
         seed: of the resampling.
         selected_from: see `CohortSummary`; >= 1.
         baselines: answers to report beside the model's.
@@ -210,13 +213,28 @@ def _baselines(
     baselines: Sequence[Baseline],
     *,
     seed: int,
-) -> dict[str, tuple[str, str, TaskFigures]]:
-    by_name = {task.name: task for task in tasks}
+) -> dict[str, tuple[str, dict[str, TaskFigures]]]:
+    by_task = {task.name: task for task in tasks}
+    grouped: dict[str, list[Baseline]] = {}
+    for baseline in baselines:
+        grouped.setdefault(baseline.name, []).append(baseline)
     return {
-        b.name: (
-            b.description,
-            b.task,
-            task_figures(collect_answers(cases, by_name[b.task], b.probabilities), seed=seed),
+        name: (
+            _description(members),
+            {
+                b.task: task_figures(
+                    collect_answers(cases, by_task[b.task], b.probabilities), seed=seed
+                )
+                for b in members
+            },
         )
-        for b in baselines
+        for name, members in grouped.items()
     }
+
+
+def _description(members: Sequence[Baseline]) -> str:
+    """What a baseline is; by task where it is not the same for all of them."""
+    texts = {b.task: b.description for b in members}
+    if len(set(texts.values())) == 1:
+        return members[0].description
+    return "; ".join(f"{task}: {text}" for task, text in texts.items())

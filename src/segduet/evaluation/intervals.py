@@ -96,7 +96,7 @@ def statistic_estimate(
     """
     n = len(patients)
     if n == 0:
-        return Estimate(value=None, ci95=None, n=0, reason="no case has a known class")
+        return Estimate(value=None, ci95=None, n=0, reason="no case has a known answer")
     value = float(statistic(np.ones(n)))
     if np.isnan(value):
         return Estimate(value=None, ci95=None, n=n, reason=undefined)
@@ -159,7 +159,7 @@ def _why_no_interval(values: np.ndarray, patients: Sequence[str]) -> str:
 def _why_unusable(defined: np.ndarray, num_resamples: int) -> str:
     missing = 1 - defined.size / num_resamples
     if missing > MAX_UNDEFINED_SHARE:
-        return f"undefined in {missing:.0%} of the resamples: a class has too few cases"
+        return f"undefined in {missing:.0%} of the resamples: too few cases of a class or value"
     if np.ptp(defined) == 0:
         return "the same in every resample, so resampling shows no uncertainty"
     return ""

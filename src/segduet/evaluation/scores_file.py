@@ -19,7 +19,8 @@ def write_scores(target: Path, cases: Sequence[CaseScores], tasks: Sequence[Task
     """Writes one line per case, atomically.
 
     Columns: case, patient, `REGION/METRIC`, `REGION/reference_ml`, `REGION/predicted_ml`,
-    `TASK/reference`, `TASK/predicted`, `TASK/p/CLASS`, undefined. Numbers are written in full.
+    `TASK/reference`, `TASK/predicted`, `TASK/p/CLASS` (not of a regression), undefined. Numbers
+    are written in full.
     """
     metrics = {
         (region, metric): None
@@ -92,7 +93,9 @@ def _row(case: CaseScores, columns: Sequence[str], tasks: Sequence[TaskSpec]) ->
 
 
 def _answer_cells(task: TaskSpec, answer: ClassAnswer) -> dict[str, str]:
-    cells = (answer.reference or "", answer.predicted, *(repr(p) for p in answer.probabilities))
+    # a regression's one number is its answer already
+    chances = [repr(p) for p in answer.probabilities] if task.classes else []
+    cells = (answer.reference or "", answer.predicted, *chances)
     return dict(zip(_task_columns(task), cells, strict=True))
 
 
@@ -123,8 +126,12 @@ def _score(cell: str, reason: str) -> Score:
 
 
 def _answer(row: Mapping[str, str], task: TaskSpec) -> ClassAnswer:
+    predicted = row[f"{task.name}/predicted"]
+    chances = [row[f"{task.name}/p/{name}"] for name in task.classes]
     return ClassAnswer(
         reference=row[f"{task.name}/reference"] or None,
-        predicted=row[f"{task.name}/predicted"],
-        probabilities=tuple(float(row[f"{task.name}/p/{name}"]) for name in task.classes),
+        predicted=predicted,
+        probabilities=tuple(float(number) for number in (chances or [predicted])),
+        kind=task.kind,
+        unit=task.unit or "",
     )

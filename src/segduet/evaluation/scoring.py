@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from segduet.core.answers import decide
 from segduet.core.cases import CaseRecord
 from segduet.core.errors import DataError
 from segduet.core.labels import LabelScheme
@@ -83,25 +84,45 @@ def score_case(
 
 
 def class_answer(record: CaseRecord, task: TaskSpec, probabilities: np.ndarray) -> ClassAnswer:
-    """What was answered for a case beside what is true; the first of equal classes is the answer.
+    """What was answered for a case beside what is true, decided as `core.answers.decide` does.
+
+    Args:
+        record: the case and what is known about it.
+        task: the question, of any kind.
+        probabilities: (answer_size,), as from `answer_probabilities`.
 
     Raises:
-        DataError: another number of classes, a number outside [0, 1], or a sum that is not 1.
+        DataError: another number of numbers, one that is not finite, or probabilities outside
+            [0, 1] or, of exclusive classes, whose sum is not 1.
     """
     values = np.asarray(probabilities, dtype=np.float64)
-    is_valid = values.shape == (len(task.classes),) and bool(np.all((values >= 0) & (values <= 1)))
-    if not is_valid or abs(values.sum() - 1) > _SUM_TOLERANCE:
+    fault = _fault(task, values)
+    if fault:
         raise DataError(
             f"case {record.case!r}, task {task.name!r}",
-            found=f"probabilities {values.tolist()}",
-            expected=f"{len(task.classes)} numbers from 0 to 1 that sum to 1",
+            found=f"the answer {values.tolist()}",
+            expected=fault,
             remedy="Predict the case again; predictions.csv may have been edited.",
         )
     return ClassAnswer(
         reference=record.labels.get(task.name),
-        predicted=task.classes[int(values.argmax())],
+        predicted=decide(task, values),
         probabilities=tuple(values.tolist()),
+        kind=task.kind,
+        unit=task.unit or "",
     )
+
+
+def _fault(task: TaskSpec, values: np.ndarray) -> str:
+    """What an answer should have been; empty if it is that."""
+    fits = values.shape == (task.answer_size,) and bool(np.isfinite(values).all())
+    if task.kind == "regression":
+        return "" if fits else "one finite number"
+    fits = fits and bool(((values >= 0) & (values <= 1)).all())
+    if task.kind == "multilabel":
+        return "" if fits else f"{task.answer_size} numbers from 0 to 1"
+    fits = fits and abs(values.sum() - 1) <= _SUM_TOLERANCE
+    return "" if fits else f"{task.answer_size} numbers from 0 to 1 that sum to 1"
 
 
 def _score_region(

@@ -1,4 +1,4 @@
-"""One case-level answer from the answers of all windows, by a declared rule (F64)."""
+"""One case-level answer from what is known of all windows, by a declared rule (F64)."""
 
 import math
 from dataclasses import dataclass
@@ -9,58 +9,64 @@ import numpy as np
 
 
 class Aggregation(StrEnum):
-    """How windows are weighed against each other.
+    """How windows answer for their case.
 
-    EVIDENCE: by the predicted voxels of what the task is about, so that windows that do not see
-        the lesion do not vote; where no window sees any, by the image voxels they cover.
-    MEAN: all windows count the same.
+    CASE: what a head knows of the windows is added up, every voxel counted once, and the head
+        answers once: the case as a whole, however it was cut.
+    EVIDENCE: every window answers; their answers are weighed by the predicted voxels of what the
+        task is about, so that windows that do not see the lesion do not vote; where no window sees
+        any, by the image voxels they cover.
+    MEAN: every window answers, and all count the same.
+    MAX: the window with the most evidence answers alone (several that draw level, together); where
+        there is none, the window that covers the most image voxels.
     """
 
+    CASE = "case"
     EVIDENCE = "evidence"
     MEAN = "mean"
+    MAX = "max"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowVotes:
-    """What every window of a case says about one task; T windows.
+    """What speaks for every window of a case in one task; T windows.
 
     Attributes:
-        probabilities: (T, num_classes) float64, rows sum to 1.
         evidence: (T,) float64 >= 0, predicted voxels of the task's evidence region.
         image_voxels: (T,) voxels of the image in the window, padding left out; at least one > 0.
     """
 
-    probabilities: np.ndarray
     evidence: np.ndarray
     image_voxels: np.ndarray
 
+    def weights(self, rule: Aggregation) -> np.ndarray:
+        """Weights (T,) float64 in [0, 1] of the windows' own answers, the largest being 1."""
+        assert rule is not Aggregation.CASE, "windows do not answer by themselves"
+        weights = self.evidence if self.total_evidence > 0 else self.image_voxels
+        # scaled first: tiny evidence times tiny probabilities must not underflow
+        scaled: np.ndarray = weights / weights.max()
+        match rule:
+            case Aggregation.EVIDENCE:
+                return scaled
+            case Aggregation.MEAN:
+                return np.ones(len(scaled))
+            case Aggregation.MAX:
+                return np.asarray(scaled == 1, dtype=np.float64)
+            case _:
+                assert_never(rule)
 
-def aggregate(votes: WindowVotes, rule: Aggregation) -> np.ndarray:
-    """Class probabilities of the case: (num_classes,) float64, sums to 1.
-
-    Sums are exactly rounded (`math.fsum`), so the order of the windows cannot change a bit. A
-    single window gives its own probabilities.
-    """
-    weights = _weights(votes, rule)
-    weighted = votes.probabilities * weights[:, None]
-    sums = np.array([math.fsum(column) for column in weighted.T])
-    probabilities: np.ndarray = sums / math.fsum(sums)
-    return probabilities
+    @property
+    def total_evidence(self) -> float:
+        """Evidence of all windows; where they overlap a voxel counts more than once."""
+        return math.fsum(self.evidence)
 
 
-def total_evidence(votes: WindowVotes) -> float:
-    """Evidence of all windows together; overlapping windows count a voxel more than once."""
-    return math.fsum(votes.evidence)
+def exact_sum(rows: np.ndarray) -> np.ndarray:
+    """Sum (S,) float64 over rows (T, S), exactly rounded: their order cannot change a bit."""
+    return np.array([math.fsum(column) for column in rows.T.tolist()])
 
 
-def _weights(votes: WindowVotes, rule: Aggregation) -> np.ndarray:
-    match rule:
-        case Aggregation.EVIDENCE:
-            weights = votes.evidence if total_evidence(votes) > 0 else votes.image_voxels
-        case Aggregation.MEAN:
-            weights = np.ones(len(votes.evidence))
-        case _:
-            assert_never(rule)
-    # scaled first: tiny evidence times tiny probabilities must not underflow
-    scaled: np.ndarray = weights / weights.max()
-    return scaled
+def weighted_mean(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean (S,) float64 of rows (T, S) by weights (T,), whatever their order; one row is itself."""
+    mean: np.ndarray = exact_sum(rows * weights[:, None]) / math.fsum(weights)
+    return mean

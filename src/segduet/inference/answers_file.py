@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast, get_args
 
+from segduet.core.answers import encode_target, parse_value
 from segduet.core.errors import DataError
 from segduet.core.files import read_csv, write_csv
 from segduet.core.prediction import FailedCase, Prediction
@@ -28,8 +29,10 @@ class AnswerRow:
         status: whether there are answers.
         message: why there are none; empty for `ok`.
         seconds: time for the case, >= 0; 0 for a failed one.
-        labels: task name -> class name; empty for a failed case.
-        probabilities: task name -> (num_classes,), in the task's class order, sums to 1.
+        labels: task name -> answer as the case table would hold it (class name, findings such as
+            `a|b`, number); empty for a failed case.
+        probabilities: task name -> (answer_size,) numbers of the answer, in the task's class order;
+            the value itself for a regression.
         evidence: task name -> predicted voxels the answer rests on.
     """
 
@@ -67,8 +70,9 @@ def write_answers(
 
     (An `AnswerRow` is all that need be kept of a case whose label map is on disk already.)
 
-    Columns: case, status, message, seconds, and per task `<task>` (class name), `<task>:<class>`
-    (probability of each class) and `evidence:<task>`.
+    Columns: case, status, message, seconds, and per task `<task>` (the answer as the case table
+    would hold it), `<task>:<class>` (probability of each class or finding; none for a regression)
+    and `evidence:<task>`.
 
     Raises:
         DataError: two columns would have the same name.
@@ -83,8 +87,8 @@ def read_answers(source: Path, tasks: Sequence[TaskSpec]) -> list[AnswerRow]:
 
     Raises:
         DataError: a column is missing or unknown, a case occurs twice, or a line has an unknown
-            status or class, a number that is none, or probabilities that do not sum to 1 within
-            0.002; the message names line and case.
+            status, class or finding, a number that is none, or probabilities that are above 1 or,
+            of exclusive classes, do not sum to 1 within 0.002; the message names line and case.
     """
     columns, lines = read_csv(source)
     wanted = _columns(tasks, str(source))
@@ -144,7 +148,9 @@ def _to_cells(row: AnswerRow, tasks: Sequence[TaskSpec]) -> dict[str, str]:
         names = [task.name, *_probability_columns(task), _evidence_column(task)]
         cells |= dict.fromkeys(names, "")
         if row.status == "ok":
-            numbers = [*row.probabilities[task.name], row.evidence[task.name]]
+            # a regression's one number is its answer already
+            chances = row.probabilities[task.name] if task.classes else ()
+            numbers = [*chances, row.evidence[task.name]]
             values = [row.labels[task.name], *(repr(float(n)) for n in numbers)]
             cells |= dict(zip(names, values, strict=True))
     return cells
@@ -161,7 +167,7 @@ def _from_cells(cells: Mapping[str, str], tasks: Sequence[TaskSpec], where: str)
         )
     answered = tasks if status == "ok" else ()
     for task in answered:
-        task.index(cells[task.name], where=where)
+        _check_answer(cells[task.name], task, where)
     return AnswerRow(
         case=cells["case"],
         status=cast(Status, status),
@@ -173,13 +179,29 @@ def _from_cells(cells: Mapping[str, str], tasks: Sequence[TaskSpec], where: str)
     )
 
 
+def _check_answer(cell: str, task: TaskSpec, where: str) -> None:
+    if not cell:
+        raise DataError(
+            where,
+            found=f"an empty answer to {task.name!r}",
+            expected="an answer of every case whose status is ok",
+            remedy="Predict the case again.",
+        )
+    encode_target(task, cell, where=where)
+
+
 def _probabilities(cells: Mapping[str, str], task: TaskSpec, where: str) -> tuple[float, ...]:
+    if task.kind == "regression":
+        return (parse_value(task, cells[task.name], where=where),)
     values = tuple(_amount(cells, column, where) for column in _probability_columns(task))
-    if abs(math.fsum(values) - 1) > _SUM_TOLERANCE:
+    sum_is_right = abs(math.fsum(values) - 1) <= _SUM_TOLERANCE
+    if max(values) > 1 + _SUM_TOLERANCE or (task.has_exclusive_classes and not sum_is_right):
         raise DataError(
             where,
             found=f"probabilities {values} for {task.name!r}, which sum to {math.fsum(values):g}",
-            expected="probabilities that sum to 1",
+            expected="probabilities that sum to 1"
+            if task.has_exclusive_classes
+            else "probabilities of at most 1",
             remedy="Correct the line.",
         )
     return values

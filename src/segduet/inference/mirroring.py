@@ -22,12 +22,12 @@ class MirroredAnswers:
 
     Attributes:
         logits: (B, K, Z, Y, X) float32, mean of the logits.
-        probabilities: task name -> (B, num_classes) float64, mean of the softmaxes.
+        sums: task name -> (B, S) float64, mean of the heads' sums.
         evidence: task name -> (B,) float64, mean of the evidence.
     """
 
     logits: np.ndarray
-    probabilities: Mapping[str, np.ndarray]
+    sums: Mapping[str, np.ndarray]
     evidence: Mapping[str, np.ndarray]
 
 
@@ -60,47 +60,89 @@ def mirror_combinations(mirror_axes: Sequence[int] | None, num_spatial_dims: int
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowBatch:
+    """Windows that go through the network together.
+
+    Attributes:
+        image: (B, C, Z, Y, X) float32.
+        shares: (B, 1, Z, Y, X) float32 in [0, 1], each voxel's share of its window in the case.
+    """
+
+    image: np.ndarray
+    shares: np.ndarray
+
+    def flipped(self, axes: Axes) -> "WindowBatch":
+        """Both arrays flipped along the axes, contiguous."""
+        image, shares = (np.ascontiguousarray(np.flip(a, axes)) for a in (self.image, self.shares))
+        return WindowBatch(image=image, shares=shares)
+
+
 def predict_mirrored(
-    engine: Engine, windows: np.ndarray, combinations: Sequence[Axes], *, where: str
+    engine: Engine,
+    windows: WindowBatch,
+    combinations: Sequence[Axes],
+    *,
+    where: str,
 ) -> MirroredAnswers:
     """Mean answer over the combinations; one engine call, so one encoder pass, for each.
 
     Args:
         engine: the runtime.
-        windows: (B, C, Z, Y, X) float32.
+        windows: what to answer.
         combinations: from `mirror_combinations`.
         where: case id, for messages.
 
     Raises:
         DataError: an answer is NaN or infinite.
     """
-    total = functools.reduce(
-        _sum, (_predict_flipped(engine, windows, axes, where) for axes in combinations)
-    )
+
+    def flipped(axes: Axes) -> MirroredAnswers:
+        batch = windows.flipped(axes)
+        answers = engine.predict(batch.image, batch.shares)
+        _check_finite(answers, engine, where)
+        return _flipped_back(answers, axes)
+
+    total = functools.reduce(_sum, map(flipped, combinations))
     share = 1.0 / len(combinations)
     return MirroredAnswers(
         logits=total.logits * np.float32(share),
-        probabilities={task: p * share for task, p in total.probabilities.items()},
-        evidence={task: e * share for task, e in total.evidence.items()},
+        sums={task: v * share for task, v in total.sums.items()},
+        evidence={task: v * share for task, v in total.evidence.items()},
     )
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis, float64; safe for large logits."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    probabilities: np.ndarray = exponentials / exponentials.sum(axis=-1, keepdims=True)
-    return probabilities
+def attend_mirrored(
+    engine: Engine,
+    windows: WindowBatch,
+    combinations: Sequence[Axes],
+    case_sums: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Where the heads look, mean over the combinations; one more pass through the network each.
+
+    Args:
+        engine: the runtime.
+        windows: of the case.
+        combinations: from `mirror_combinations`.
+        case_sums: task name -> (S,), sums of all windows of the case over these combinations.
+
+    Returns:
+        Task name -> (B, Z, Y, X) float32 >= 0; over all windows of the case they sum to 1.
+    """
+    total: dict[str, np.ndarray] = {}
+    for axes in combinations:
+        batch = windows.flipped(axes)
+        without_channels = tuple(axis - 1 for axis in axes)
+        for task, weights in engine.attend(batch.image, batch.shares, case_sums).items():
+            share = np.flip(weights, without_channels) / np.float32(len(combinations))
+            total[task] = total[task] + share if task in total else share
+    return total
 
 
-def _predict_flipped(
-    engine: Engine, windows: np.ndarray, axes: Axes, where: str
-) -> MirroredAnswers:
-    answers = engine.predict(np.ascontiguousarray(np.flip(windows, axes)))
-    _check_finite(answers, engine, where)
+def _flipped_back(answers: WindowAnswers, axes: Axes) -> MirroredAnswers:
     return MirroredAnswers(
         logits=np.flip(answers.logits, axes),
-        probabilities={task: softmax(v) for task, v in answers.case_logits.items()},
+        sums={task: v.astype(np.float64) for task, v in answers.sums.items()},
         evidence={task: v.astype(np.float64) for task, v in answers.evidence.items()},
     )
 
@@ -108,13 +150,13 @@ def _predict_flipped(
 def _sum(a: MirroredAnswers, b: MirroredAnswers) -> MirroredAnswers:
     return MirroredAnswers(
         logits=a.logits + b.logits,
-        probabilities={task: p + b.probabilities[task] for task, p in a.probabilities.items()},
-        evidence={task: e + b.evidence[task] for task, e in a.evidence.items()},
+        sums={task: v + b.sums[task] for task, v in a.sums.items()},
+        evidence={task: v + b.evidence[task] for task, v in a.evidence.items()},
     )
 
 
 def _check_finite(answers: WindowAnswers, engine: Engine, where: str) -> None:
-    arrays = [answers.logits, *answers.case_logits.values(), *answers.evidence.values()]
+    arrays = [answers.logits, *answers.sums.values(), *answers.evidence.values()]
     if not all(np.isfinite(array).all() for array in arrays):
         raise DataError(
             f"case {where!r}",

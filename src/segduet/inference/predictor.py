@@ -6,30 +6,32 @@ K segmentation heads; arrays on the prepared grid are (K, Z, Y, X).
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from segduet.core.errors import DataError, RequestError
+from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan, Plan
 from segduet.core.prediction import Prediction
 from segduet.core.prepared import PreparedCase
 from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
-from segduet.inference.aggregation import Aggregation, WindowVotes, aggregate, total_evidence
+from segduet.inference.aggregation import Aggregation
+from segduet.inference.answering import answer_case
+from segduet.inference.collecting import CollectedAnswers, WindowCutter
 from segduet.inference.engine import Engine
-from segduet.inference.mirroring import MirroredAnswers, mirror_combinations, predict_mirrored
+from segduet.inference.mirroring import attend_mirrored, mirror_combinations, predict_mirrored
+from segduet.inference.prepared_answer import PreparedAnswer, ensemble
+from segduet.inference.shares import WindowShares
+from segduet.preparation.cascade import with_previous_stage
 from segduet.preparation.prepare import prepare_case
-from segduet.preparation.restore import restore_label_map
-from segduet.windows.accumulation import TileAccumulator
 from segduet.windows.tiles import (
     Shape,
     Start,
     num_voxels_inside,
     pad_to_patch,
-    region_at,
     tile_starts,
 )
 
@@ -42,17 +44,21 @@ class PredictionSettings:
         step: distance between windows as a share of the patch, in (0, 1].
         mirror_axes: spatial axes of the network to mirror along, as in an nnU-Net checkpoint; None
             and () both mean no mirroring.
-        aggregation: how windows are weighed for the case-level answers.
+        aggregation: how windows answer for their case.
         tile_batch: windows per engine call, at least 1.
+        keep_attention: whether to keep where the heads look: a second pass through the network,
+            as the weights depend on the whole case, and one more array per task.
 
     Raises:
-        RequestError: step or tile_batch is out of range.
+        RequestError: step or tile_batch is out of range, or attention is asked for where every
+            window attends by itself.
     """
 
     step: float = 0.5
     mirror_axes: tuple[int, ...] | None = ()
-    aggregation: Aggregation = Aggregation.EVIDENCE
+    aggregation: Aggregation = Aggregation.CASE
     tile_batch: int = 1
+    keep_attention: bool = False
 
     def __post_init__(self) -> None:
         if not (0 < self.step <= 1 and self.tile_batch >= 1):
@@ -62,21 +68,13 @@ class PredictionSettings:
                 expected="a step above 0 and at most 1, a batch of at least 1",
                 remedy="Correct the setting.",
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedAnswer:
-    """Both answers on the prepared grid.
-
-    Attributes:
-        logits: (K, Z, Y, X) float32, blended over windows.
-        probabilities: task name -> (num_classes,) float64, sums to 1.
-        evidence: task name -> predicted voxels of its evidence region, summed over windows.
-    """
-
-    logits: np.ndarray
-    probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
-    evidence: Mapping[str, float] = field(default_factory=dict)
+        if self.keep_attention and self.aggregation is not Aggregation.CASE:
+            raise RequestError(
+                "prediction settings",
+                found=f"attention maps with the aggregation {self.aggregation}",
+                expected="the aggregation case, where one answer attends to the whole case",
+                remedy="Leave out one of the two.",
+            )
 
 
 def predict_case(
@@ -89,6 +87,7 @@ def predict_case(
     labels: LabelScheme,
     tasks: Sequence[TaskSpec],
     settings: PredictionSettings,
+    previous: np.ndarray | None = None,
 ) -> Prediction:
     """Label map and class probabilities of one image, on its own grid.
 
@@ -101,6 +100,8 @@ def predict_case(
         labels: what their segmentation channels mean.
         tasks: what they answer about the case; may be empty.
         settings: how to predict.
+        previous: (Z, Y, X) integers, what the stage before made of the image, see
+            `predict_for_next_stage`; None outside a cascade's second stage.
 
     Raises:
         DataError: the image does not fit the plan, a network's answers are not finite, or a
@@ -109,106 +110,64 @@ def predict_case(
     """
     clock = _Stopwatch()
     prepared = prepare_case(volume, None, case=case, plan=plan, configuration=configuration)
+    if previous is not None:
+        prepared = with_previous_stage(prepared, previous, labels)
     clock.lap("prepare")
-    patch = configuration.patch_size_zyx
-    answer = _ensemble(
-        _checked(predict_prepared(engine, prepared, patch_zyx=patch, settings=settings), tasks)
+    answer = ensemble(
+        predict_prepared(
+            engine,
+            prepared,
+            patch_zyx=configuration.patch_size_zyx,
+            tasks=tasks,
+            settings=settings,
+        )
         for engine in engines
     )
     clock.lap("network")
-    label_map = restore_label_map(
-        answer.logits, placement=prepared.placement, configuration=configuration, labels=labels
-    )
+    prediction = answer.on_native_grid(prepared, configuration=configuration, labels=labels)
     clock.lap("restore")
-    return Prediction(
-        case=case,
-        label_map=label_map,
-        geometry=volume.geometry,
-        probabilities=answer.probabilities,
-        evidence=answer.evidence,
-        seconds=clock.seconds,
-    )
+    return dataclasses.replace(prediction, seconds=clock.seconds)
 
 
 def predict_prepared(
-    engine: Engine, prepared: PreparedCase, *, patch_zyx: Shape, settings: PredictionSettings
+    engine: Engine,
+    prepared: PreparedCase,
+    *,
+    patch_zyx: Shape,
+    tasks: Sequence[TaskSpec],
+    settings: PredictionSettings,
 ) -> PreparedAnswer:
     """Both answers of one network for a prepared case, from the same pass over its windows.
 
     Raises:
-        DataError: the network's answers are not finite.
+        DataError: the network's answers are not finite, or not to exactly these tasks.
         RequestError: a mirror axis the network does not have, or not enough memory.
     """
     combinations = mirror_combinations(settings.mirror_axes, engine.num_spatial_dims)
     image, box = pad_to_patch(prepared.image, patch_zyx)
     starts = tile_starts(_spatial(image), patch_zyx, settings.step)
-    accumulator: TileAccumulator | None = None
-    batches: list[MirroredAnswers] = []
+    shares = None
+    if settings.aggregation is Aggregation.CASE:
+        shares = WindowShares.of_tiling(_spatial(image), patch_zyx, settings.step, box)
+    cutter = WindowCutter(image, patch_zyx, shares)
+    collected = CollectedAnswers(_spatial(image), patch_zyx)
     for batch in _in_batches(starts, settings.tile_batch):
-        windows = np.stack([image[:, *region_at(start, patch_zyx)] for start in batch])
-        answers = predict_mirrored(engine, windows, combinations, where=prepared.case)
-        if accumulator is None:
-            num_heads = answers.logits.shape[1]
-            accumulator = TileAccumulator.in_numpy(num_heads, _spatial(image), patch_zyx)
-        for start, logits in zip(batch, answers.logits, strict=True):
-            accumulator.add(logits, start)
-        # the class answers are kept, a few numbers each; the logits are summed already
-        batches.append(dataclasses.replace(answers, logits=answers.logits[:0]))
-    assert accumulator is not None, "an image has at least one window"
+        windows = cutter.windows(batch)
+        collected.add(batch, predict_mirrored(engine, windows, combinations, where=prepared.case))
     image_voxels = np.array([num_voxels_inside(start, patch_zyx, box) for start in starts])
-    return _case_answer(batches, image_voxels, accumulator.finish()[:, *box], settings)
-
-
-def _case_answer(
-    batches: Sequence[MirroredAnswers],
-    image_voxels: np.ndarray,
-    logits: np.ndarray,
-    settings: PredictionSettings,
-) -> PreparedAnswer:
-    votes = {
-        task: WindowVotes(
-            probabilities=np.concatenate([b.probabilities[task] for b in batches]),
-            evidence=np.concatenate([b.evidence[task] for b in batches]),
-            image_voxels=image_voxels,
-        )
-        for task in batches[0].probabilities
-    }
+    known = collected.knowledge(image_voxels)
+    said = answer_case(engine, known, tasks, settings.aggregation)
+    attention: dict[str, np.ndarray] = {}
+    for batch in _in_batches(starts if settings.keep_attention else (), settings.tile_batch):
+        maps = attend_mirrored(engine, cutter.windows(batch), combinations, known.case_sums)
+        cutter.put_together(attention, batch, maps)
     return PreparedAnswer(
-        logits=logits,
-        probabilities={task: aggregate(v, settings.aggregation) for task, v in votes.items()},
-        evidence={task: total_evidence(v) for task, v in votes.items()},
+        logits=collected.logits()[:, *box],
+        probabilities=said.probabilities,
+        evidence=said.evidence,
+        features=said.features,
+        attention={task: whole[box] for task, whole in attention.items()},
     )
-
-
-def _ensemble(answers: Iterator[PreparedAnswer]) -> PreparedAnswer:
-    """Mean of logits (as nnU-Net), probabilities and evidence; holds two sets of logits at most."""
-    total = next(answers)
-    num_answers = 1
-    for answer in answers:
-        num_answers += 1
-        total = PreparedAnswer(
-            logits=np.add(total.logits, answer.logits, out=total.logits),
-            probabilities={t: p + answer.probabilities[t] for t, p in total.probabilities.items()},
-            evidence={t: e + answer.evidence[t] for t, e in total.evidence.items()},
-        )
-    return PreparedAnswer(
-        logits=np.divide(total.logits, num_answers, out=total.logits),
-        probabilities={t: p / num_answers for t, p in total.probabilities.items()},
-        evidence={t: e / num_answers for t, e in total.evidence.items()},
-    )
-
-
-def _checked(answer: PreparedAnswer, tasks: Sequence[TaskSpec]) -> PreparedAnswer:
-    wanted = {task.name: len(task.classes) for task in tasks}
-    found = {task: len(p) for task, p in answer.probabilities.items()}
-    if found != wanted:
-        raise DataError(
-            "model",
-            found=f"a network that answers {found} (task: classes)",
-            expected=f"{wanted}, as the model's tasks are declared",
-            remedy="Use the model folder the network was trained in.",
-        )
-    return answer
 
 
 def _spatial(image: np.ndarray) -> Shape:

@@ -1,12 +1,14 @@
-"""Dice plus cross entropy for label maps. B batch, K channels of the network."""
+"""Dice plus cross entropy or focal loss for label maps. B batch, K channels of the network."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from segduet.core.errors import RequestError
-from segduet.core.labels import LabelScheme
+from segduet.core.labels import BACKGROUND, LabelScheme
+from segduet.losses.config import NNUNET_LOSS, SegmentationLossConfig
 from segduet.losses.dice import soft_dice_loss
+from segduet.losses.focal import focal_terms
 
 _SKIPPED = -100  # target value that torch's cross entropy leaves out
 
@@ -18,35 +20,38 @@ class SegmentationLoss(nn.Module):
     prepared label maps: outside the image's nonzero area) are background, as in nnU-Net. Ignored
     voxels and images without a mask have no part in the loss: their gradient is exactly 0.
 
-    Equals nnU-Net 2.8.1's loss plus 1 (Dice is 1 - Dice here, so that a perfect prediction costs
-    0 and balancers may compare losses); the gradients are the same.
+    By default it equals nnU-Net 2.8.1's loss plus 1 (Dice is 1 - Dice here, so that a perfect
+    prediction costs 0 and balancers may compare losses); the gradients are the same. The config
+    may put focal loss (F30) in the place of cross entropy and weigh the two terms.
     """
 
     members: Tensor
     channel: Tensor
+    alpha: Tensor
 
     def __init__(
-        self, labels: LabelScheme, *, batch_dice: bool, background_dice: bool = False
+        self,
+        labels: LabelScheme,
+        *,
+        batch_dice: bool,
+        config: SegmentationLossConfig = NNUNET_LOSS,
     ) -> None:
         """Builds the loss.
 
         Args:
             labels: what the label map means.
             batch_dice: see `soft_dice_loss`; the plan says which.
-            background_dice: whether the background's Dice counts too (nnU-Net: no).
+            config: terms and their weights.
 
         Raises:
-            RequestError: `background_dice` with regions, which have no background channel.
+            RequestError: `dice_background` with regions, or a `focal_alpha` that does not fit the
+                channels.
         """
         super().__init__()
-        if background_dice and labels.has_regions:
-            raise RequestError(
-                "segmentation loss, background_dice",
-                found="a dataset of nested regions",
-                expected="plain labels, which have a background channel",
-                remedy="Leave the option out.",
-            )
-        self.first_dice_channel = 0 if background_dice else 1
+        _require_fit(config, labels)
+        self.config = config
+        self.gamma = config.focal_gamma if config.kind == "dice_focal" else 0.0
+        self.first_dice_channel = 0 if config.dice_background else 1
         self.has_regions = labels.has_regions
         self.ignore_value = labels.ignore_value
         self.batch_dice = batch_dice
@@ -57,6 +62,7 @@ class SegmentationLoss(nn.Module):
         # members: (values, K), which channels a value belongs to; channel: (values,), the first.
         self.register_buffer("members", table, persistent=False)
         self.register_buffer("channel", table.int().argmax(1), persistent=False)
+        self.register_buffer("alpha", torch.tensor(config.focal_alpha or ()), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor, has_mask: Tensor | None = None) -> Tensor:
         """The loss of a batch at one resolution.
@@ -82,24 +88,55 @@ class SegmentationLoss(nn.Module):
 
     def _plain(self, logits: Tensor, values: Tensor, valid: Tensor, has_mask: Tensor) -> Tensor:
         target = torch.where(valid, self.channel[values], _SKIPPED)[:, 0]
-        summed = functional.cross_entropy(logits, target, ignore_index=_SKIPPED, reduction="sum")
-        cross_entropy = summed / valid.sum().clamp_min(1)
+        terms = functional.cross_entropy(logits, target, ignore_index=_SKIPPED, reduction="none")
+        terms = focal_terms(terms, self.gamma)
+        if len(self.alpha):
+            terms = terms * self.alpha[self.channel[values]][:, 0]
         counted = torch.softmax(logits, 1)[:, self.first_dice_channel :]
         members = self._encoded(values)[:, self.first_dice_channel :]
         dice = soft_dice_loss(counted, members, valid, has_mask, batch_dice=self.batch_dice)
-        return cross_entropy + dice
+        return self._weighed(dice, terms.sum() / valid.sum().clamp_min(1))
 
     def _regions(self, logits: Tensor, values: Tensor, valid: Tensor, has_mask: Tensor) -> Tensor:
         members = self._encoded(values)
         terms = functional.binary_cross_entropy_with_logits(logits, members, reduction="none")
-        cross_entropy = (terms * valid).sum() / valid.sum().clamp_min(1)
+        terms = focal_terms(terms, self.gamma)
+        if len(self.alpha):
+            alpha = self.alpha.reshape(-1, *[1] * (logits.ndim - 2))
+            terms = terms * torch.where(members > 0, alpha, 1 - alpha)
+        per_voxel = (terms * valid).sum() / valid.sum().clamp_min(1)
         if self.ignore_value is None:
             # With an ignore label nnU-Net adds the regions' terms up instead of averaging them.
-            cross_entropy = cross_entropy / logits.shape[1]
+            per_voxel = per_voxel / logits.shape[1]
         regions = torch.sigmoid(logits)
         dice = soft_dice_loss(regions, members, valid, has_mask, batch_dice=self.batch_dice)
-        return cross_entropy + dice
+        return self._weighed(dice, per_voxel)
+
+    def _weighed(self, dice: Tensor, per_voxel: Tensor) -> Tensor:
+        return self.config.dice_weight * dice + self.config.ce_weight * per_voxel
 
     def _encoded(self, values: Tensor) -> Tensor:
         """Label values (B, 1, *spatial) -> (B, K, *spatial) float32 of 0 and 1."""
         return self.members[values[:, 0]].movedim(-1, 1).float()
+
+
+def _require_fit(config: SegmentationLossConfig, labels: LabelScheme) -> None:
+    if config.dice_background and labels.has_regions:
+        raise RequestError(
+            "segmentation_loss, dice_background",
+            found="a dataset of nested regions",
+            expected="plain labels, which have a background channel",
+            remedy="Leave the option out.",
+        )
+    alpha, count = config.focal_alpha, labels.num_segmentation_heads
+    if alpha is None:
+        return
+    names = [*([] if labels.has_regions else [BACKGROUND]), *labels.foreground]
+    if len(alpha) != count or (labels.has_regions and max(alpha) > 1):
+        raise RequestError(
+            "segmentation_loss, focal_alpha",
+            found=f"{list(alpha)}",
+            expected=f"a weight for each of {names}"
+            + (", from 0 to 1" if labels.has_regions else ""),
+            remedy="Give one weight per channel, in this order.",
+        )

@@ -79,6 +79,52 @@ def macro_f1(confusion: np.ndarray) -> np.ndarray:
     return np.where(confusion.sum((-2, -1)) > 0, means, np.nan)
 
 
+def sensitivity(confusion: np.ndarray) -> np.ndarray:
+    """Share of the positive cases that were found: (...) float64 in [0, 1]; NaN without any.
+
+    Args:
+        confusion: (..., 2, 2) counts, rows are the reference; the second class is positive.
+    """
+    return ratio(confusion[..., 1, 1], confusion[..., 1, :].sum(-1))
+
+
+def specificity(confusion: np.ndarray) -> np.ndarray:
+    """Share of the negative cases that were left alone: (...) in [0, 1]; NaN without any.
+
+    Args:
+        confusion: (..., 2, 2) counts, rows are the reference; the second class is positive.
+    """
+    return ratio(confusion[..., 0, 0], confusion[..., 0, :].sum(-1))
+
+
+def quadratic_kappa(confusion: np.ndarray) -> np.ndarray:
+    """Agreement beyond chance of ordered classes: (...) float64 in [-1, 1]; 1 is perfect.
+
+    A disagreement costs the square of its ranks; 0 is what the two marginal distributions agree on
+    by chance. Equals scikit-learn's `cohen_kappa_score(weights="quadratic")`. NaN without cases,
+    and where reference and answers are all one and the same class.
+
+    Args:
+        confusion: (..., K, K) counts, rows are the reference, classes in order.
+
+    Source: Cohen (1968), doi:10.1037/h0026256.
+    """
+    cost = _rank_distance(confusion) ** 2
+    by_chance = confusion.sum(-1)[..., :, None] * confusion.sum(-2)[..., None, :]
+    expected = ratio((cost * by_chance).sum((-2, -1)), confusion.sum((-2, -1)))
+    return np.asarray(1 - ratio((cost * confusion).sum((-2, -1)), expected))
+
+
+def rank_error(confusion: np.ndarray) -> np.ndarray:
+    """Mean distance in ranks between answer and truth: (...) >= 0; NaN without cases.
+
+    Args:
+        confusion: (..., K, K) counts, rows are the reference, classes in order.
+    """
+    total = (_rank_distance(confusion) * confusion).sum((-2, -1))
+    return ratio(total, confusion.sum((-2, -1)))
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Elementwise quotient, NaN where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(
@@ -91,3 +137,8 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 def _diagonal(confusion: np.ndarray) -> np.ndarray:
     return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _rank_distance(confusion: np.ndarray) -> np.ndarray:
+    ranks = np.arange(confusion.shape[-1], dtype=np.float64)
+    return np.abs(ranks[:, None] - ranks)

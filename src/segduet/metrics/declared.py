@@ -1,5 +1,6 @@
 """What every reported metric is called, its unit and which way is better."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,12 +38,37 @@ SEGMENTATION_METRICS = _declare(
     ("volume_difference_ml", "Volume difference", "ml", "zero"),
 )
 
-#: Measured per task over a cohort.
+#: Measured per task with classes over a cohort; which ones depends on its kind.
 CLASSIFICATION_METRICS = _declare(
     ("macro_f1", "macro-F1", "", "higher"),
     ("balanced_accuracy", "Balanced accuracy", "", "higher"),
     ("accuracy", "Accuracy", "", "higher"),
     ("auroc", "AUROC", "", "higher"),
+    ("average_precision", "Average precision", "", "higher"),
+    ("sensitivity", "Sensitivity", "", "higher"),
+    ("specificity", "Specificity", "", "higher"),
+    ("exact_match", "All findings right", "", "higher"),
+    ("quadratic_kappa", "Quadratic weighted kappa", "", "higher"),
+    ("rank_error", "Mean absolute error", "ranks", "lower"),
     ("brier", "Brier score", "", "lower"),
     ("ece", "ECE", "", "lower"),
 )
+
+#: Measured per regression over a cohort; a figure in the task's unit names it itself.
+REGRESSION_METRICS = _declare(
+    ("mae", "Mean absolute error", "unit of the task", "lower"),
+    ("rmse", "Root mean squared error", "unit of the task", "lower"),
+    ("r2", "R²", "", "higher"),
+    ("spearman", "Spearman correlation", "", "higher"),
+)
+
+TASK_METRICS = {**CLASSIFICATION_METRICS, **REGRESSION_METRICS}
+
+
+def headline_metric(measured: Collection[str]) -> DeclaredMetric:
+    """The one figure to name first: macro-F1 of a task with classes, the MAE of a regression.
+
+    Args:
+        measured: names of the task's figures in `summary.json`.
+    """
+    return TASK_METRICS["macro_f1" if "macro_f1" in measured else "mae"]

@@ -1,4 +1,4 @@
-"""How good the class probabilities are: ranking, squared error, calibration.
+"""How good probabilities are: ranking, squared error, calibration.
 
 N cases, K classes; leading axes (...) of `weights` are resamples, as in `confusion.py`.
 """
@@ -30,7 +30,7 @@ def auroc(
     """
     counted = _counted(reference, weights)
     areas = [
-        _one_against_rest(reference == k, probabilities[:, k], counted)
+        binary_auroc(reference == k, probabilities[:, k], weights=counted)
         for k in range(probabilities.shape[1])
     ]
     mean: np.ndarray = np.stack(areas).mean(0)
@@ -88,15 +88,53 @@ def ece(
     return ratio(gaps.sum(-1), counted.sum(-1))
 
 
-def _counted(reference: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    return np.ones(len(reference)) if weights is None else np.asarray(weights, dtype=np.float64)
-
-
-def _one_against_rest(
-    is_positive: np.ndarray, score: np.ndarray, counted: np.ndarray
+def binary_auroc(
+    is_positive: np.ndarray, score: np.ndarray, *, weights: np.ndarray | None = None
 ) -> np.ndarray:
+    """Chance that a positive case scores above a negative one: (...) in [0, 1].
+
+    Equals scikit-learn's `roc_auc_score`. Ties count one half. NaN without a positive or without a
+    negative case.
+
+    Args:
+        is_positive: (N,) bool.
+        score: (N,) float64, higher where positive is more likely.
+        weights: (..., N) how often each case counts; None counts each once.
+
+    Source: Hanley and McNeil (1982), doi:10.1148/radiology.143.1.7063747.
+    """
+    counted = _counted(is_positive, weights)
     positive, negative = score[is_positive], score[~is_positive]
     wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
     of_positive, of_negative = counted[..., is_positive], counted[..., ~is_positive]
     won = ((of_positive @ wins) * of_negative).sum(-1)
     return ratio(won, of_positive.sum(-1) * of_negative.sum(-1))
+
+
+def average_precision(
+    is_positive: np.ndarray, score: np.ndarray, *, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Precision at every threshold, weighed by the recall it adds: (...) in [0, 1].
+
+    Equals scikit-learn's `average_precision_score`: no interpolation, cases of equal score share a
+    threshold. NaN without a positive case.
+
+    Args:
+        is_positive: (N,) bool.
+        score: (N,) float64, higher where positive is more likely.
+        weights: (..., N) how often each case counts; None counts each once.
+
+    Source: Davis and Goadrich (2006), doi:10.1145/1143844.1143874 (why not to interpolate).
+    """
+    order = np.argsort(-score, kind="stable")
+    counted = _counted(is_positive, weights)[..., order]
+    is_last_of_equals = np.diff(score[order], append=-np.inf) != 0
+    found = np.cumsum(counted * is_positive[order], axis=-1)[..., is_last_of_equals]
+    answered = np.cumsum(counted, axis=-1)[..., is_last_of_equals]
+    precision = np.nan_to_num(ratio(found, answered), nan=0.0)
+    gained = np.diff(found, axis=-1, prepend=0.0)
+    return ratio((precision * gained).sum(-1), (counted * is_positive[order]).sum(-1))
+
+
+def _counted(reference: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    return np.ones(len(reference)) if weights is None else np.asarray(weights, dtype=np.float64)

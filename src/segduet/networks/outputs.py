@@ -1,6 +1,6 @@
-"""The one record every network returns. B batch, K channels of the segmentation."""
+"""The records every network returns. B batch, K channels of the segmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -11,12 +11,29 @@ class TaskOutputs:
 
     Attributes:
         segmentation: logits (B, K, *spatial), highest resolution first; exactly one entry where
-            deep supervision is off.
-        case_logits: task name -> (B, num_classes) float32.
+            deep supervision is off, none for a network that only classifies.
+        case_logits: task name -> (B, num_outputs) float32.
         evidence: task name -> (B,) float32, voxels of the task's evidence region the network
-            predicts in the window (probability above 0.5); carries no gradient.
+            predicts in the window (probability above 0.5), 0 without a segmentation; carries no
+            gradient.
+        case_sums: task name -> (B, S) float32, what the head knows of the window, as sums over its
+            voxels: added up over the windows of a case they are what it knows of the case.
     """
 
     segmentation: tuple[Tensor, ...]
     case_logits: dict[str, Tensor]
     evidence: dict[str, Tensor]
+    case_sums: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadAnswer:
+    """What a head makes of pooled sums.
+
+    Attributes:
+        logits: (B, num_outputs) float32.
+        features: (B, F) float32, the pooled and normalised vector its perceptron sees.
+    """
+
+    logits: Tensor
+    features: Tensor

@@ -1,12 +1,10 @@
-"""Weighted moments of feature maps, kept as sums so that tiles of one case can be added up.
+"""Weighted sums over voxels, kept apart until all windows of a case are added up.
 
-B batch, C channels.
+B batch, A ways of weighing the voxels, C channels, S numbers.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,73 +13,90 @@ from torch.nn import functional
 _VARIANCE_FLOOR = 1e-5  # keeps the gradient of the square root finite where features are constant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PooledSums:
-    """Numerators and denominator of the weighted moments; sums of disjoint windows add.
-
-    Attributes:
-        weight: (B, 1) float32, sum of the weights.
-        first: (B, C) float32, weighted sum of the features.
-        second: (B, C) float32, weighted sum of their squares.
-    """
-
-    weight: Tensor
-    first: Tensor
-    second: Tensor
-
-    @classmethod
-    def of(cls, features: Tensor, weights: Tensor) -> Self:
-        """Sums over all voxels.
-
-        Args:
-            features: (B, C, *spatial), any float dtype; summed in float32.
-            weights: (B, 1, *spatial) float32, >= 0.
-        """
-        axes = tuple(range(2, features.ndim))
-        # Products, not a matrix product: autocast would compute that in half precision.
-        values = features.float()
-        weighted = values * weights
-        return cls(
-            weight=weights.sum(axes),
-            first=weighted.sum(axes),
-            second=(weighted * values).sum(axes),
-        )
-
-    @property
-    def mean(self) -> Tensor:
-        """Weighted mean (B, C); not finite where all weights are 0."""
-        return self.first / self.weight
-
-    @property
-    def spread(self) -> Tensor:
-        """Weighted standard deviation (B, C), floored at 0.003 to keep its gradient finite."""
-        variance = self.second / self.weight - self.mean.square()
-        return torch.sqrt(variance.clamp_min(0) + _VARIANCE_FLOOR)
-
-
-def region_weights(probability: Tensor, prior_voxels: float) -> Tensor:
-    """Voxel weights that follow a region and become uniform as the region vanishes.
+def weighted_sums(values: Tensor, weights: Tensor) -> Tensor:
+    """Sums of the values over all voxels, once for every way of weighing them.
 
     Args:
-        probability: (B, 1, *spatial) float32 in [0, 1].
-        prior_voxels: > 0, total weight spread evenly over the window, in voxels: a predicted
-            region of this volume weighs as much as the whole window.
+        values: (B, C, *spatial), any float dtype; summed in float32.
+        weights: (B, A, *spatial) float32, >= 0.
 
     Returns:
-        (B, 1, *spatial) float32, > 0.
+        (B, A, C) float32; sums of disjoint windows add.
     """
-    return probability + prior_voxels / math.prod(probability.shape[2:])
+    # Autocast would compute the product in half precision, where a million voxels overflow.
+    with torch.autocast(values.device.type, enabled=False):
+        return torch.bmm(weights.flatten(2), values.flatten(2).float().transpose(1, 2))
 
 
-def resized_to(weights: Tensor, spatial: Sequence[int]) -> Tensor:
-    """Averages weights (B, 1, *fine) over the cells of a coarser grid, (B, 1, *spatial).
+def spread(first: Tensor, second: Tensor, total: Tensor) -> Tensor:
+    """Weighted standard deviation, floored at 0.003 to keep its gradient finite.
 
-    Every fine axis must be a multiple of the coarse one, as a U-Net's own sizes are.
+    Args:
+        first: (..., C) weighted sum of the values.
+        second: (..., C) weighted sum of their squares.
+        total: (..., 1) sum of the weights, > 0.
     """
-    kernel = tuple(fine // coarse for fine, coarse in zip(weights.shape[2:], spatial, strict=True))
-    assert all(k * n == f for k, n, f in zip(kernel, spatial, weights.shape[2:], strict=True))
-    if all(k == 1 for k in kernel):
-        return weights
-    if len(kernel) == 2:
-        return functional.avg_pool2d(weights, kernel)
-    return functional.avg_pool3d(weights, kernel)
+    variance = second / total - (first / total).square()
+    return torch.sqrt(variance.clamp_min(0) + _VARIANCE_FLOOR)
+
+
+def owned_weights(weights: Tensor, spatial: Sequence[int]) -> Tensor:
+    """Weight of every cell of a coarser grid: the sum over the voxels it stands for.
+
+    Voxel i of n belongs to cell floor(i * m / n) of m, as in nearest-neighbour upsampling, so
+    pooling coarse features with these weights equals pooling the upsampled ones.
+
+    Args:
+        weights: (B, A, *fine) float32.
+        spatial: the coarser grid; it need not divide the fine one.
+
+    Returns:
+        (B, A, *spatial) float32 with the same total.
+    """
+    fine = weights.shape[2:]
+    if all(n % m == 0 for n, m in zip(fine, spatial, strict=True)):
+        kernel = tuple(n // m for n, m in zip(fine, spatial, strict=True))
+        pool = functional.avg_pool2d if len(kernel) == 2 else functional.avg_pool3d
+        return pool(weights, kernel, divisor_override=1)
+    for axis, (n, m) in enumerate(zip(fine, spatial, strict=True), start=2):
+        owner = torch.arange(n, device=weights.device) * m // n
+        shape = [*weights.shape[:axis], m, *weights.shape[axis + 1 :]]
+        weights = weights.new_zeros(shape).index_add(axis, owner, weights)
+    return weights
+
+
+def mean_map(maps: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Mean of maps (B, 1, *coarse) after nearest-neighbour upsampling, (B, 1, *spatial of like)."""
+    fine = like.shape[2:]
+    return torch.stack([functional.interpolate(m, size=fine) for m in maps]).mean(0)
+
+
+def per_case(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers (B, 1) in a shape that meets every entry of `like` (B, ...)."""
+    return numbers.reshape(-1, *[1] * (like.ndim - 1))
+
+
+class SumsLayout:
+    """Where each named sum lies in the one vector a window or case is told by.
+
+    Args:
+        shapes: name -> shape without the batch axis.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._shapes = dict(shapes)
+
+    @property
+    def size(self) -> int:
+        """Length S of the vector."""
+        return sum(math.prod(shape) for shape in self._shapes.values())
+
+    def pack(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """One vector (B, S) of all sums."""
+        return torch.cat([parts[name].flatten(1) for name in self._shapes], 1)
+
+    def unpack(self, sums: Tensor) -> dict[str, Tensor]:
+        """The named sums of a vector (B, S)."""
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        pieces = zip(self._shapes.items(), torch.split(sums, sizes, 1), strict=True)
+        return {name: piece.reshape(-1, *shape) for (name, shape), piece in pieces}

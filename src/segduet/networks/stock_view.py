@@ -16,6 +16,7 @@ class SegmentationView(nn.Module):
     def __init__(self, network: JointNetwork) -> None:
         """Makes a view; nothing is copied."""
         super().__init__()
+        assert network.decoder is not None, "nnU-Net trains networks that segment"
         self.encoder, self.decoder, self.heads = network.encoder, network.decoder, network.heads
         # In a tuple, so that the parameters are not registered a second time.
         self._network = (network,)

@@ -17,15 +17,17 @@ Shape = tuple[int, int, int]
 
 
 def write_array(path: Path, array: np.ndarray, patch_zyx: Shape) -> None:
-    """Writes a (C, Z, Y, X) array atomically, in chunks about the size of a patch.
+    """Writes a (C, Z, Y, X) or (Z, Y, X) array atomically, in chunks about the size of a patch.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written.
     """
-    blocks = _blocks(array.shape[1:], patch_zyx, array.itemsize)
+    channels = (1,) * (array.ndim - 3)
+    shape = array.shape[-3:]
+    blocks = _blocks(shape, patch_zyx, array.itemsize)
     chunks = [
         min(size, block * -(-min(patch, size) // block))
-        for size, patch, block in zip(array.shape[1:], patch_zyx, blocks, strict=True)
+        for size, patch, block in zip(shape, patch_zyx, blocks, strict=True)
     ]
     with atomic_path(path) as temporary:
         try:
@@ -33,8 +35,8 @@ def write_array(path: Path, array: np.ndarray, patch_zyx: Shape) -> None:
                 np.ascontiguousarray(array),
                 urlpath=str(temporary),
                 mode="w",
-                chunks=(1, *chunks),
-                blocks=(1, *blocks),
+                chunks=(*channels, *chunks),
+                blocks=(*channels, *blocks),
                 cparams={"codec": blosc2.Codec.LZ4HC, "clevel": 5, "nthreads": 1},
             )
         except RuntimeError as error:  # what blosc2 makes of a full disk
@@ -50,8 +52,14 @@ def _blocks(shape: tuple[int, ...], patch_zyx: Shape, itemsize: int) -> list[int
     return blocks
 
 
-def open_array(path: Path) -> Any:
+def open_array(
+    path: Path, *, remedy: str = "Delete the case's files and run `segduet preprocess` again."
+) -> Any:
     """Opens an array without reading it; slicing gives numpy.
+
+    Args:
+        path: the file.
+        remedy: how it can be made again.
 
     Raises:
         DataError: missing or damaged.
@@ -65,5 +73,5 @@ def open_array(path: Path) -> Any:
             str(path),
             found=f"no readable array ({error})",
             expected="a Blosc2 array",
-            remedy="Delete the case's files and run `segduet preprocess` again.",
+            remedy=remedy,
         ) from error

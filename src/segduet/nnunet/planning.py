@@ -41,12 +41,13 @@ def plan_dataset(
         planner: a key of `PLANNERS`.
         memory_gb: GPU memory to plan for; None takes the planner's own.
         fingerprint_cases: cases whose intensities, spacings and shapes are used (F05: the training
-            cases); None takes every case that has a mask.
+            cases); None takes every case that has a mask. Cases without a mask on purpose are
+            left out: nnU-Net measures inside the foreground.
         workers: processes that read images.
 
     Raises:
-        RequestError: an unknown planner, a budget that is not positive, or no usable case.
-        DataError: dataset.json or an image is damaged, or a chosen case has no mask.
+        RequestError: an unknown planner, or a budget that is not positive.
+        DataError: dataset.json or an image is damaged, a chosen case has no mask, or none has one.
     """
     choice = find_planner(planner)
     if memory_gb is not None and memory_gb <= 0:
@@ -70,7 +71,9 @@ def _chosen(
     available: Mapping[str, RawCase], wanted: Sequence[str] | None, *, where: str
 ) -> dict[str, RawCase]:
     with_mask = {case: files for case, files in available.items() if files.mask is not None}
-    missing = sorted(set(wanted or ()) - set(with_mask))
+    unlabelled = {case for case, files in available.items() if files.is_unlabelled}
+    asked = set(with_mask if wanted is None else wanted) - unlabelled
+    missing = sorted(asked - set(with_mask))
     if missing:
         raise DataError(
             where,
@@ -78,9 +81,9 @@ def _chosen(
             expected="an image and a mask for every case the plan is made from",
             remedy="Run `segduet check`; leave the case out of the training split or add its mask.",
         )
-    chosen = with_mask if wanted is None else {c: with_mask[c] for c in sorted(set(wanted))}
+    chosen = {case: with_mask[case] for case in sorted(asked)}
     if not chosen:
-        raise RequestError(
+        raise DataError(
             where,
             found="no case to plan from",
             expected="at least one training case with a mask",

@@ -93,8 +93,8 @@ def preprocess_dataset(
 
     Raises:
         RequestError: no such configuration.
-        DataError: an unknown case, or one that cannot be prepared; the message names it. Cases
-            that were finished before stay.
+        DataError: an unknown case, one without a mask that is not in imagesUnlabelled, or one
+            that cannot be prepared; the message names it. Cases that were finished before stay.
         SegduetError: a worker died; the message names the cases it may have been working on.
     """
     description = DatasetDescription.read(folders.raw / "dataset.json")
@@ -127,7 +127,16 @@ def _chosen(
             expected="an image for every case asked for",
             remedy="Check the case table against imagesTr with `segduet check`.",
         )
-    return available if wanted is None else {case: available[case] for case in wanted}
+    chosen = available if wanted is None else {case: available[case] for case in wanted}
+    for case, files in chosen.items():
+        if files.mask is None and not files.is_unlabelled:
+            raise DataError(
+                f"case {case!r}",
+                found=f"an image without a mask ({files.images[0]})",
+                expected="a mask in labelsTr",
+                remedy="Add it; or move the image to imagesUnlabelled, to learn its class alone.",
+            )
+    return chosen
 
 
 def _prepare_one(work: _Work, case: str, files: RawCase) -> None:

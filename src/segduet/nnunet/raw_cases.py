@@ -18,20 +18,23 @@ class RawCase:
     Attributes:
         images: one file per channel in channel order, or one colour picture.
         mask: label map; None where the case has none.
+        is_unlabelled: whether it has none on purpose: its image lies in `imagesUnlabelled`.
     """
 
     images: tuple[Path, ...]
     mask: Path | None
+    is_unlabelled: bool = False
 
 
 def raw_cases(folders: DatasetFolders, description: DatasetDescription) -> dict[str, RawCase]:
     """Case id -> files, sorted by id.
 
     Follows the `dataset` entry of dataset.json where it has one (nnU-Net then ignores imagesTr),
-    otherwise what lies in imagesTr and labelsTr.
+    otherwise what lies in imagesTr and labelsTr, and in imagesUnlabelled.
 
     Raises:
-        DataError: there are no images, or a file that `dataset` names is missing.
+        DataError: there are no images, a file that `dataset` names is missing, or a case is both
+            in imagesTr and in imagesUnlabelled.
     """
     listed = (description.model_extra or {}).get("dataset")
     cases = _listed(folders, listed) if listed else _found(folders, description.file_ending)
@@ -46,16 +49,29 @@ def raw_cases(folders: DatasetFolders, description: DatasetDescription) -> dict[
 
 
 def _found(folders: DatasetFolders, ending: str) -> dict[str, RawCase]:
+    cases = {}
+    for case, paths in _images(folders.images, ending).items():
+        mask = folders.masks / f"{case}{ending}"
+        cases[case] = RawCase(images=paths, mask=mask if mask.is_file() else None)
+    for case, paths in _images(folders.unlabelled_images, ending).items():
+        if case in cases:
+            raise DataError(
+                f"case {case!r}",
+                found=f"images in {folders.images.name} and {folders.unlabelled_images.name}",
+                expected="every case in one of them",
+                remedy="Remove those in the second if there is a mask, or else in the first.",
+            )
+        cases[case] = RawCase(images=paths, mask=None, is_unlabelled=True)
+    return cases
+
+
+def _images(folder: Path, ending: str) -> dict[str, tuple[Path, ...]]:
     pattern = re.compile(r"(.+)_\d{4}" + re.escape(ending))
     images: dict[str, list[Path]] = {}
-    for path in sorted(folders.images.glob(f"*{ending}")):
+    for path in sorted(folder.glob(f"*{ending}")):
         if match := pattern.fullmatch(path.name):
             images.setdefault(match[1], []).append(path)
-    masks = {case: folders.masks / f"{case}{ending}" for case in images}
-    return {
-        case: RawCase(images=tuple(paths), mask=masks[case] if masks[case].is_file() else None)
-        for case, paths in images.items()
-    }
+    return {case: tuple(paths) for case, paths in images.items()}
 
 
 def _listed(folders: DatasetFolders, listed: dict[str, dict[str, Any]]) -> dict[str, RawCase]:

@@ -43,15 +43,43 @@ def restore_label_map(
     whole = np.zeros(placement.transposed_shape, np.uint8)
     inside = whole[box_slices(placement.crop_box)]
     grids = Grids.of_preparation(placement, configuration).reverse
-    for start, slab in _native_slabs(logits, grids, rule):
+    for start, slab in resampled_slabs(logits, grids, rule):
         inside[start : start + slab.shape[1]] = labels.decode(slab)
     return np.ascontiguousarray(whole.transpose(placement.transpose_backward))
 
 
-def _native_slabs(
+def restore_map(
+    values: np.ndarray, *, placement: Placement, configuration: ConfigurationPlan
+) -> np.ndarray:
+    """Brings a density, such as where a head looks, to the native grid.
+
+    It is resampled as logits are, then scaled so that its sum stays what it was.
+
+    Args:
+        values: (Z, Y, X) float32 >= 0 on the prepared grid, not all 0.
+        placement: how the prepared grid lies in the native one.
+        configuration: gives the prepared spacing and the resampling.
+
+    Returns:
+        (Z, Y, X) float32 >= 0 on the native grid; 0 outside the crop.
+
+    Raises:
+        DataError: the plan asks for a resampling we do not implement.
+    """
+    rule = ResamplingRule.of(configuration, "probabilities", where="plan")
+    whole = np.zeros(placement.transposed_shape, np.float32)
+    inside = whole[box_slices(placement.crop_box)]
+    grids = Grids.of_preparation(placement, configuration).reverse
+    for start, slab in resampled_slabs(values[None], grids, rule):
+        inside[start : start + slab.shape[1]] = slab[0].clip(0)
+    whole *= values.sum(dtype=np.float64) / whole.sum(dtype=np.float64)
+    return np.ascontiguousarray(whole.transpose(placement.transpose_backward))
+
+
+def resampled_slabs(
     logits: np.ndarray, grids: Grids, rule: ResamplingRule
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Pairs of first slice and (K, slices, Y, X) logits on the cropped native grid."""
+    """Pairs of first slice and (K, slices, Y, X) logits on the new grid, a few slices at a time."""
     starts = range(0, grids.new_shape[0], _SLAB)
     if rule.is_off or grids.old_shape == grids.new_shape:
         yield from ((start, logits[:, start : start + _SLAB]) for start in starts)

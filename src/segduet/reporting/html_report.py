@@ -21,12 +21,13 @@ from segduet.reporting.report_tables import (
     case_rows,
     confusion_tables,
     flat_rows,
+    headlines,
     region_rows,
     summary_cards,
     target_rows,
     task_rows,
 )
-from segduet.reporting.score_charts import dsc_spread_chart, dsc_volume_chart
+from segduet.reporting.score_charts import dsc_spread_chart, dsc_volume_chart, value_charts
 from segduet.reporting.training_charts import training_charts
 
 
@@ -84,6 +85,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
             training_charts(inputs.metrics_history or (), summary.get("targets", ()))
         ),
         "spread": _drawings(_score_charts(inputs, summary)),
+        "values": _drawings(value_charts(inputs.cases)),
         "regions": region_rows(summary),
         "tasks": task_rows(summary),
         "confusions": confusion_tables(summary),
@@ -125,14 +127,10 @@ def _selection_warnings(summary: Mapping[str, Any]) -> list[str]:
     candidates = summary.get("selected_from") or 1
     if candidates < 2:
         return []
-    figures = [
-        (f"macro-F1 {task}", block.get("macro_f1", {}))
-        for task, block in summary.get("classification", {}).items()
-    ]
     return [
         f"{name}: picking the best of {candidates} on the cases it is reported on makes it look "
         f"better by up to {inflation:.3f}."
-        for name, figure in figures
+        for name, figure in headlines(summary)
         for inflation in [selection_inflation(_estimate(figure), selected_from=candidates)]
         if inflation > 0
     ]

@@ -5,31 +5,46 @@ from typing import Any
 
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores, Score
+from segduet.core.tasks import TaskKind
 from segduet.evaluation.cohort import MEAN_FOREGROUND, mean_foreground_dsc
-from segduet.metrics.declared import CLASSIFICATION_METRICS, SEGMENTATION_METRICS
-from segduet.reporting.wording import NOT_MEASURED, figure_value, interval_text, number_text
+from segduet.metrics.declared import SEGMENTATION_METRICS, TASK_METRICS, headline_metric
+from segduet.reporting.answer_wording import answer_heading, answer_text, is_wrong
+from segduet.reporting.wording import (
+    NOT_MEASURED,
+    figure_text,
+    figure_value,
+    interval_text,
+    number_text,
+)
 
 Summary = Mapping[str, Any]
 Cells = dict[str, str]
 
 
 def summary_cards(summary: Summary) -> list[Cells]:
-    """DSC of each region and macro-F1 of each task: `name`, `value`, `interval`."""
+    """DSC of each region and the main figure of each task: `name`, `value`, `interval`."""
     regions = summary.get("segmentation", {})
     # the mean over regions first: it is the one number of the segmentation
     ordered = sorted(regions, key=lambda region: region != MEAN_FOREGROUND)
     cards = [(f"DSC {_region_label(r)}", regions[r].get("dsc", {})) for r in ordered]
-    cards += [
-        (f"macro-F1 {task}", figures.get("macro_f1", {}))
-        for task, figures in summary.get("classification", {}).items()
-    ]
+    cards += headlines(summary)
     return [
         {
             "name": name,
-            "value": number_text(figure_value(figure)),
+            "value": figure_text(figure),
             "interval": interval_text(figure) if figure else NOT_MEASURED,
         }
         for name, figure in cards
+    ]
+
+
+def headlines(summary: Summary) -> list[tuple[str, Mapping[str, Any]]]:
+    """The main figure of each task with its name: macro-F1, or a regression's mean error."""
+    tasks = summary.get("classification", {}).items()
+    return [
+        (f"{metric.label} {task}", figures.get(metric.name, {}))
+        for task, figures in tasks
+        for metric in [headline_metric(figures)]
     ]
 
 
@@ -67,7 +82,10 @@ def region_rows(summary: Summary) -> list[Cells]:
 
 
 def task_rows(summary: Summary) -> list[Cells]:
-    """One row per task, metric and answering system: the model first, then each baseline."""
+    """One row per task, metric and answering system: the model first, then each baseline.
+
+    Findings, which have no matrix to show them one by one, have a row each.
+    """
     systems = [("model", "", summary.get("classification", {}))]
     systems += [
         (name, block.get("description", ""), block.get("classification", {}))
@@ -76,18 +94,29 @@ def task_rows(summary: Summary) -> list[Cells]:
     return [
         {
             "task": task,
-            "metric": metric.label,
+            "metric": label,
             "system": system.replace("_", " "),
             "description": description,
-            "value": number_text(figure_value(figures[metric.name])),
-            "interval": interval_text(figures[metric.name]),
+            "value": figure_text(figures[label]),
+            "interval": interval_text(figures[label]),
         }
-        for task in summary.get("classification", {})
-        for metric in CLASSIFICATION_METRICS.values()
+        for task, block in summary.get("classification", {}).items()
+        for label in _labelled_figures(block)
         for system, description, blocks in systems
-        for figures in [blocks.get(task, {})]
-        if metric.name in figures
+        for figures in [_labelled_figures(blocks.get(task, {}))]
+        if label in figures
     ]
+
+
+def _labelled_figures(block: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a reader calls each figure of a task -> the figure."""
+    figures = {m.label: block[m.name] for m in TASK_METRICS.values() if m.name in block}
+    for finding, figure in block.get("auroc_by_class", {}).items():
+        figures |= {
+            f"AUROC of {finding}": figure,
+            f"F1 of {finding}": block["f1_by_class"][finding],
+        }
+    return figures
 
 
 def confusion_tables(summary: Summary) -> list[dict[str, Any]]:
@@ -126,8 +155,8 @@ def case_rows(cases: Sequence[CaseScores], labels: LabelScheme) -> list[dict[str
             "mean": _score_text(mean),
             "regions": [_region_cell(case, region) for region in labels.foreground],
             "answers": [
-                {"text": _answer_text(case, task), "is_wrong": _is_wrong(case, task)}
-                for task in _tasks(cases)
+                {"text": answer_text(answer), "is_wrong": is_wrong(answer)}
+                for answer in (case.answers.get(task) for task in _tasks(cases))
             ],
         }
         for mean, case in scored
@@ -137,7 +166,8 @@ def case_rows(cases: Sequence[CaseScores], labels: LabelScheme) -> list[dict[str
 def case_columns(cases: Sequence[CaseScores], labels: LabelScheme) -> list[str]:
     """Headings of `case_rows`."""
     regions = [f"{region}: DSC (reference / predicted ml)" for region in labels.foreground]
-    return ["case", "mean DSC", *regions, *(f"{t}: true → answer (p)" for t in _tasks(cases))]
+    headings = [answer_heading(task, kind) for task, kind in _tasks(cases).items()]
+    return ["case", "mean DSC", *regions, *headings]
 
 
 def flat_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -168,8 +198,8 @@ def _target_remark(row: Mapping[str, Any]) -> str:
     return "not settled: the interval is missing or contains the target"
 
 
-def _tasks(cases: Sequence[CaseScores]) -> list[str]:
-    return list(dict.fromkeys(task for case in cases for task in case.answers))
+def _tasks(cases: Sequence[CaseScores]) -> dict[str, TaskKind]:
+    return {task: answer.kind for case in cases for task, answer in case.answers.items()}
 
 
 def _region_cell(case: CaseScores, region: str) -> str:
@@ -181,16 +211,3 @@ def _region_cell(case: CaseScores, region: str) -> str:
 
 def _score_text(score: Score) -> str:
     return score.reason if score.value is None else number_text(score.value)
-
-
-def _answer_text(case: CaseScores, task: str) -> str:
-    answer = case.answers.get(task)
-    if answer is None:
-        return NOT_MEASURED
-    truth = answer.reference or "unknown"
-    return f"{truth} → {answer.predicted} ({max(answer.probabilities):.2f})"
-
-
-def _is_wrong(case: CaseScores, task: str) -> bool:
-    answer = case.answers.get(task)
-    return bool(answer and answer.reference and answer.reference != answer.predicted)

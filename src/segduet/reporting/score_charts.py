@@ -1,4 +1,4 @@
-"""Charts of the scores per case: spread of DSC in each region, and DSC against size."""
+"""Charts of the scores per case: spread of DSC in each region, DSC against size, true values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,6 +68,31 @@ def dsc_volume_chart(cases: Sequence[CaseScores], regions: Sequence[str]) -> str
     axes.set_ylim(-0.03, 1.03)
     add_legend(axes, columns=3)
     return to_svg(figure, description=f"DSC against reference volume for {', '.join(points)}")
+
+
+def value_charts(cases: Sequence[CaseScores]) -> list[str]:
+    """Predicted against true value of every regression that has cases with a known one."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    units: dict[str, str] = {}
+    for case in cases:
+        for task, answer in case.answers.items():
+            if answer.kind == "regression" and answer.reference:
+                pair = (float(answer.reference), answer.probabilities[0])
+                points.setdefault(task, []).append(pair)
+                units[task] = answer.unit
+    return [_value_chart(task, pairs, units[task]) for task, pairs in points.items()]
+
+
+def _value_chart(task: str, pairs: Sequence[tuple[float, float]], unit: str) -> str:
+    suffix = f" ({plain(unit)})" if unit else ""
+    figure, axes = new_chart(
+        plain(task), x_label=f"true value{suffix}", y_label=f"predicted value{suffix}"
+    )
+    truth, said = zip(*pairs, strict=True)
+    ends = [min(*truth, *said), max(*truth, *said)]
+    axes.plot(ends, ends, color=COLOURS[1], linestyle=(0, (4, 2)), linewidth=1.2)
+    axes.scatter(truth, said, s=16, alpha=0.75, color=COLOURS[0], linewidths=0)
+    return to_svg(figure, description=f"Predicted against true {task} of {len(pairs)} cases")
 
 
 def dsc_values(cases: Sequence[CaseScores], region: str) -> list[float]:

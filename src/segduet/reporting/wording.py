@@ -17,6 +17,13 @@ def figure_value(figure: Mapping[str, Any]) -> float | None:
     return None if value is None else float(value)
 
 
+def figure_text(figure: Mapping[str, Any]) -> str:
+    """The point estimate with its unit, if it has one; "not measured" without one."""
+    value = figure_value(figure)
+    unit = f" {figure['unit']}" if value is not None and figure.get("unit") else ""
+    return number_text(value) + unit
+
+
 def interval_text(figure: Mapping[str, Any]) -> str:
     """`95 % CI 0.54 to 0.84, n = 36`, or why there is no interval."""
     count = f"n = {figure.get('n', 0)}"

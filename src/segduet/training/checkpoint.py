@@ -16,9 +16,14 @@ from segduet.core.errors import DataError, RequestError
 from segduet.core.files import atomic_path
 from segduet.training.averaging import WeightAverage
 from segduet.training.config import Recipe
+from segduet.training.early_stopping import PlateauWatch
+from segduet.training.tensors import unique_tensors
 
 FORMAT = "segduet-checkpoint-1"
 _HEADER = "segduet"
+
+#: Settings no number of a training depends on; a resumed run may change them.
+_OF_THE_MACHINE = frozenset({"thermal", "details_every"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +31,8 @@ class TrainingState:
     """All that changes during a training.
 
     Attributes:
+        num_epochs: epochs the training will have; early stopping lowers it.
+        stopping: watches for a plateau; None where early stopping is off.
         epoch: epochs finished.
         history: one record per finished epoch, as in metrics.jsonl.
         best_score: best full-case validation score so far, None before the first.
@@ -37,6 +44,8 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     balancer: Balancer
+    num_epochs: int
+    stopping: PlateauWatch | None = None
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_score: float | None = None
@@ -45,12 +54,13 @@ class TrainingState:
     @property
     def model(self) -> nn.Module:
         """The network whose weights become the model: the average, or the trained one itself."""
-        return self.average.network if self.average else self.network
+        average = self.average
+        return average.network if average and average.num_updates else self.network
 
-
-def unique_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, each once (nnU-Net's decoder names the encoder again)."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last epoch is done, be it the recipe's or that of early stopping."""
+        return self.epoch >= self.num_epochs
 
 
 def write_model(target: Path, module: nn.Module, header: Mapping[str, Any]) -> None:
@@ -108,6 +118,8 @@ def save_checkpoint(target: Path, state: TrainingState, recipe: Recipe) -> None:
         "optimizer": optimizer_values,
         "scaler": state.scaler.state_dict(),
         "balancer": state.balancer.state_dict(),
+        "num_epochs": state.num_epochs,
+        "stopping": state.stopping.to_json() if state.stopping else {},
         "history": state.history,
         "best_score": state.best_score,
         "num_candidates": state.num_candidates,
@@ -136,13 +148,17 @@ def load_checkpoint(source: Path, state: TrainingState, recipe: Recipe) -> None:
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])
+    if state.stopping:
+        state.stopping.restore(header["stopping"])
+    state.num_epochs = header["num_epochs"]
     state.epoch, state.history = header["epoch"], header["history"]
     state.best_score, state.num_candidates = header["best_score"], header["num_candidates"]
 
 
 def _check_recipe(source: Path, began: Mapping[str, Any], recipe: Recipe) -> None:
     now = recipe.model_dump(mode="json")
-    changed = sorted(k for k in now.keys() | began.keys() if now.get(k) != began.get(k))
+    names = (now.keys() | began.keys()) - _OF_THE_MACHINE
+    changed = sorted(name for name in names if now.get(name) != began.get(name))
     if changed:
         raise RequestError(
             f"--resume from {source}",

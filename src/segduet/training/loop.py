@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from segduet.balancing.protocol import Balancer
-from segduet.core.errors import TrainingError
+from segduet.core.errors import RequestError, TrainingError
 from segduet.core.labels import LabelScheme
 from segduet.networks.joint import JointNetwork
-from segduet.training.averaging import WeightAverage
+from segduet.training.averaging import build_average, has_batch_norm, refresh_batch_norm
+from segduet.training.averaging_config import SwaConfig
 from segduet.training.checkpoint import (
     TrainingState,
     load_checkpoint,
@@ -21,51 +23,27 @@ from segduet.training.checkpoint import (
 )
 from segduet.training.config import Recipe
 from segduet.training.devices import Compute
+from segduet.training.early_stopping import PlateauWatch, anneal_factor
 from segduet.training.history import HistoryLog
+from segduet.training.interference import InterferenceMonitor
 from segduet.training.objective import Objective
 from segduet.training.optimizers import build_optimizer, set_rate
-from segduet.training.patch_validation import validate_patches
+from segduet.training.patch_validation import preview_patches, validate_patches
+from segduet.training.progress import Progress, RateMeter
 from segduet.training.samples import Batch, PatchDataset, batches
 from segduet.training.schedule import rate_factor
+from segduet.training.selection import (
+    periodic_model,
+    periodic_models,
+    require_known_names,
+    selection_formula,
+    selection_score,
+)
 from segduet.training.step import train_step
+from segduet.training.thermal import Pause, ThermalGuard
 
 CHECKPOINT = "checkpoint_latest.safetensors"
 BEST_MODEL = "model_best.safetensors"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a training stands, for a display.
-
-    Attributes:
-        epoch: 0-based epoch being trained.
-        step: steps finished in all epochs.
-        num_steps: steps of the whole training.
-        losses: mean raw losses of this epoch so far.
-        steps_per_second: rate since the start or resume.
-        seconds_left: estimate for the rest.
-    """
-
-    epoch: int
-    step: int
-    num_steps: int
-    losses: Mapping[str, float]
-    steps_per_second: float
-    seconds_left: float
-
-    @property
-    def line(self) -> str:
-        """Stage, epoch, losses, rate and time left, for a person."""
-        losses = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
-        return (
-            f"train: epoch {self.epoch}, step {self.step}/{self.num_steps}, {losses}, "
-            f"{self.steps_per_second:.2f} steps/s, {self.seconds_left / 60:.1f} min left"
-        )
-
-    @property
-    def share(self) -> float:
-        """Share of the training that is done, in [0, 1]."""
-        return self.step / self.num_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +53,14 @@ class TrainingJob:
     Attributes:
         validation_patches: dataset of un-augmented validation patches; None without validation
             cases.
-        validate_full: measures both tasks on the full validation cases; its record must hold
-            `score`, the joint score the `best_joint` rule compares. None without such cases.
+        validate_full: measures both tasks on the full validation cases: `score` (the joint score
+            of the `best_joint` rule), `dsc` (region -> mean or None), `task_score` (task -> value
+            or None), and, where wanted in TensorBoard, `confusion` (task -> `classes` and
+            `counts`). None without such cases.
         until_epoch: stop (resumable) after this many epochs; None trains to the end.
+        thermal: pauses while the machine is too hot; None never does.
+        model_header: what the header of every model kept on the way begins with, so that it can be
+            opened like the finished one.
     """
 
     network: JointNetwork
@@ -94,6 +77,8 @@ class TrainingJob:
     run_folder: Path
     on_progress: Callable[[Progress], None] = lambda _: None
     until_epoch: int | None = None
+    thermal: ThermalGuard | None = None
+    model_header: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(job: TrainingJob, *, resume: bool) -> TrainingState:
@@ -104,14 +89,18 @@ def train(job: TrainingJob, *, resume: bool) -> TrainingState:
     Raises:
         TrainingError: a loss is not finite, or a worker process died.
         DataError, RequestError: the checkpoint to resume from is damaged or of another recipe.
+        RequestError: selection or early stopping asks for what these data do not have.
         StorageError: a checkpoint could not be written; the previous one is intact.
     """
+    _require_measurable(job)
     torch.manual_seed(job.recipe.seed)
     state = _initial_state(job)
     checkpoint = job.run_folder / CHECKPOINT
     if resume:
         load_checkpoint(checkpoint, state, job.recipe)
     else:
+        for earlier in periodic_models(job.run_folder):
+            earlier.unlink()
         save_checkpoint(checkpoint, state, job.recipe)
     log = HistoryLog(job.run_folder, first_epoch=state.epoch)
     try:
@@ -121,21 +110,44 @@ def train(job: TrainingJob, *, resume: bool) -> TrainingState:
     return state
 
 
+def _require_measurable(job: TrainingJob) -> None:
+    require_known_names(
+        job.recipe.validation, regions=list(job.labels.foreground), tasks=list(job.objective.tasks)
+    )
+    needs_cases = [
+        name
+        for name, is_wanted in (
+            ("early_stopping", job.recipe.early_stopping.kind != "off"),
+            ("validation.selection", job.recipe.validation.selection != "last"),
+        )
+        if is_wanted
+    ]
+    if needs_cases and job.validation_patches is None:
+        raise RequestError(
+            " and ".join(needs_cases),
+            found="a fold without validation cases",
+            expected="validation cases to measure on",
+            remedy="Train a fold that has some, or switch this off.",
+        )
+
+
 def _initial_state(job: TrainingJob) -> TrainingState:
     network = job.network.to(job.compute.device).train()
-    decay = job.recipe.ema_decay
+    recipe = job.recipe
     return TrainingState(
         network=network,
-        average=WeightAverage(network, decay) if decay else None,
-        optimizer=build_optimizer(network, job.recipe.optimizer),
+        average=build_average(recipe.averaging, network, num_epochs=recipe.epochs),
+        optimizer=build_optimizer(network, recipe.optimizer, job.balancer.parameters()),
         scaler=job.compute.gradient_scaler(),
         balancer=job.balancer,
+        num_epochs=recipe.epochs,
+        stopping=PlateauWatch.of(recipe.early_stopping),
     )
 
 
 def _train_epochs(job: TrainingJob, state: TrainingState, log: HistoryLog) -> None:
     recipe = job.recipe
-    last_epoch = min(recipe.epochs, job.until_epoch or recipe.epochs)
+    last_epoch = min(state.num_epochs, job.until_epoch or state.num_epochs)
     stream = batches(
         job.patches,
         batch_size=job.batch_size,
@@ -143,42 +155,113 @@ def _train_epochs(job: TrainingJob, state: TrainingState, log: HistoryLog) -> No
         last_step=last_epoch * recipe.steps_per_epoch,
         workers=job.workers,
     )
-    rates = _RateMeter(recipe.num_steps - state.epoch * recipe.steps_per_epoch)
-    while state.epoch < last_epoch:
-        started = time.perf_counter()
-        record = _train_epoch(job, state, stream, rates)
-        record["seconds"] = round(time.perf_counter() - started, 3)
-        state.epoch += 1
-        state.history.append(record)
-        if job.validate_full and _is_due(recipe.validation.full_cases_every, state.epoch):
-            record["full_case"] = dict(job.validate_full(_model(state)))
-            _select(job, state, record["full_case"]["score"])
+    meter = RateMeter()
+    while state.epoch < min(last_epoch, state.num_epochs):
+        record = _train_epoch(job, state, stream, meter)
+        _end_epoch(job, state, record)
         save_checkpoint(job.run_folder / CHECKPOINT, state, recipe)
         log.write(state.history)
+        if recipe.details_every and (
+            state.is_finished or _is_due(recipe.details_every, state.epoch)
+        ):
+            log.write_details(state.network, _pictures(job, state), epoch=state.epoch - 1)
 
 
 def _train_epoch(
-    job: TrainingJob, state: TrainingState, stream: Iterator[Batch], rates: "_RateMeter"
+    job: TrainingJob, state: TrainingState, stream: Iterator[Batch], meter: RateMeter
 ) -> dict[str, Any]:
-    recipe = job.recipe
+    recipe, started = job.recipe, time.perf_counter()
     state.network.train()
     sums: dict[str, float] = {}
+    pauses: list[Pause] = []
+    monitor = InterferenceMonitor(recipe.interference, job.patches.tasks)
     rate = 0.0
     for position in range(recipe.steps_per_epoch):
         step = state.epoch * recipe.steps_per_epoch + position
-        rate = set_rate(state.optimizer, rate_factor(step, recipe.num_steps, recipe.schedule))
-        losses = train_step(state, _next(stream), job.objective, recipe, job.compute)
+        if job.thermal and (pause := job.thermal.wait(step)):
+            pauses.append(pause)
+            meter.exclude(pause.seconds)
+        rate = set_rate(state.optimizer, _rate_factor(state, recipe, step))
+        batch = _next(stream)
+        losses = train_step(state, batch, job.objective, recipe, job.compute, monitor=monitor)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value
         means = {name: total / (position + 1) for name, total in sums.items()}
-        job.on_progress(rates.progress(state.epoch, step + 1, recipe.num_steps, means))
-    return {
+        num_steps = state.num_epochs * recipe.steps_per_epoch
+        job.on_progress(meter.progress(state.epoch, step + 1, num_steps, means))
+    record = {
         "epoch": state.epoch,
         "train": means,
-        "validation": _validate_patches(job, state),
         "learning_rate": rate,
         "weights": state.balancer.weights(state.epoch),
+        "seconds": round(time.perf_counter() - started - sum(p.seconds for p in pauses), 3),
+        **_pause_record(pauses),
     }
+    monitor.finish(record, state.history)
+    return record
+
+
+def _rate_factor(state: TrainingState, recipe: Recipe, step: int) -> float:
+    """The schedule's factor, or from the stop on a straight line from there to zero."""
+    stopped = state.stopping.stopped_epoch if state.stopping else None
+    if stopped is None:
+        return rate_factor(step, recipe.num_steps, recipe.schedule)
+    first_step = stopped * recipe.steps_per_epoch
+    last_step = state.num_epochs * recipe.steps_per_epoch
+    at_stop = rate_factor(first_step, recipe.num_steps, recipe.schedule)
+    return at_stop * anneal_factor(step, first_step=first_step, last_step=last_step)
+
+
+def _pause_record(pauses: list[Pause]) -> dict[str, Any]:
+    if not pauses:
+        return {}
+    return {
+        "pauses": [pause.to_json() for pause in pauses],
+        "paused_seconds": round(sum(pause.seconds for pause in pauses), 3),
+    }
+
+
+def _end_epoch(job: TrainingJob, state: TrainingState, record: dict[str, Any]) -> None:
+    """Average, validation, balancer, selection, early stopping, in this order; counts the epoch."""
+    validation = job.recipe.validation
+    if state.average:
+        state.average.end_epoch(state.network, epoch=state.epoch)
+    if state.epoch + 1 == state.num_epochs:
+        _refresh_average(job, state)
+    record["validation"] = _validate_patches(job, state)
+    state.balancer.end_epoch(record)
+    state.epoch += 1
+    state.history.append(record)
+    if job.validate_full and _is_due(validation.full_cases_every, state.epoch):
+        record["full_case"] = dict(job.validate_full(_model(state)))
+        _select(job, state, record["full_case"])
+    _watch_for_plateau(job, state, record)
+    if _is_due(job.recipe.keep_every, state.epoch) and not state.is_finished:
+        header = {**job.model_header, "epoch": state.epoch}
+        write_model(periodic_model(job.run_folder, state.epoch), state.model, header)
+
+
+def _refresh_average(job: TrainingJob, state: TrainingState) -> None:
+    """Statistics of batch normalisation for a finished plain average, from training patches."""
+    if not (isinstance(job.recipe.averaging, SwaConfig) and has_batch_norm(state.model)):
+        return
+    stream = batches(
+        job.patches,
+        batch_size=job.batch_size,
+        first_step=0,
+        last_step=job.recipe.steps_per_epoch,
+        workers=0,
+    )
+    refresh_batch_norm(state.model, stream, job.compute)
+
+
+def _watch_for_plateau(job: TrainingJob, state: TrainingState, record: dict[str, Any]) -> None:
+    if state.stopping is None:
+        return
+    if state.stopping.observe(record, finished_epochs=state.epoch):
+        anneal_epochs = state.stopping.config.anneal_epochs
+        state.num_epochs = min(job.recipe.epochs, state.epoch + anneal_epochs)
+    record["early_stopping"] = {**state.stopping.to_json(), "reason": state.stopping.reason}
 
 
 def _next(stream: Iterator[Batch]) -> Batch:
@@ -197,18 +280,30 @@ def _validate_patches(job: TrainingJob, state: TrainingState) -> dict[str, float
     count = job.recipe.validation.patches_per_epoch
     if job.validation_patches is None or count == 0:
         return {}
-    network = _model(state)
-    stream = batches(
-        job.validation_patches,
-        batch_size=job.batch_size,
-        first_step=0,
-        last_step=-(-count // job.batch_size),
-        workers=0,
-    )
-    measured = validate_patches(network, stream, job.objective, job.labels, job.compute)
+    stream = _validation_stream(job, num_batches=-(-count // job.batch_size))
+    measured = validate_patches(_model(state), stream, job.objective, job.labels, job.compute)
     weights = state.balancer.weights(state.epoch)
     loss = sum(weight * (measured[name] or 0.0) for name, weight in weights.items())
     return {"loss": loss, **measured}
+
+
+def _pictures(job: TrainingJob, state: TrainingState) -> dict[str, np.ndarray]:
+    if job.validation_patches is None:
+        return {}
+    (batch,) = _validation_stream(job, num_batches=1)
+    return preview_patches(_model(state), batch, job.labels, job.compute)
+
+
+def _validation_stream(job: TrainingJob, *, num_batches: int) -> Iterator[Batch]:
+    """The same un-augmented patches every time."""
+    assert job.validation_patches is not None
+    return batches(
+        job.validation_patches,
+        batch_size=job.batch_size,
+        first_step=0,
+        last_step=num_batches,
+        workers=0,
+    )
 
 
 def _model(state: TrainingState) -> JointNetwork:
@@ -221,36 +316,14 @@ def _is_due(every: int, finished_epochs: int) -> bool:
     return every > 0 and finished_epochs % every == 0
 
 
-def _select(job: TrainingJob, state: TrainingState, score: float | None) -> None:
-    """Keeps the best weights under the `best_joint` rule; does nothing under `last`."""
-    if job.recipe.validation.selection != "best_joint" or score is None:
+def _select(job: TrainingJob, state: TrainingState, full_case: Mapping[str, Any]) -> None:
+    """Keeps the best weights under the declared rule; does nothing under `last`."""
+    score = selection_score(full_case, job.recipe.validation)
+    if score is None:
         return
     state.num_candidates += 1
     if state.best_score is None or score > state.best_score:
         state.best_score = score
-        header = {"epoch": state.epoch, "score": score}
+        formula = selection_formula(job.recipe.validation)
+        header = {**job.model_header, "epoch": state.epoch, "score": score, "formula": formula}
         write_model(job.run_folder / BEST_MODEL, state.model, header)
-
-
-class _RateMeter:
-    """Steps per second since the start, and the time left at that rate."""
-
-    def __init__(self, steps_left: int) -> None:
-        self._started = time.perf_counter()
-        self._steps_left = steps_left
-        self._done = 0
-
-    def progress(
-        self, epoch: int, step: int, num_steps: int, losses: Mapping[str, float]
-    ) -> Progress:
-        """Counts one more step and returns the standing."""
-        self._done += 1
-        rate = self._done / (time.perf_counter() - self._started)
-        return Progress(
-            epoch=epoch,
-            step=step,
-            num_steps=num_steps,
-            losses=dict(losses),
-            steps_per_second=rate,
-            seconds_left=(self._steps_left - self._done) / rate,
-        )

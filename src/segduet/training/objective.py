@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from segduet.balancing.protocol import SEGMENTATION, task_term
 from segduet.core.labels import LabelScheme
 from segduet.core.tasks import TaskSpec
-from segduet.losses.classification import ClassificationLoss, build_classification_loss
-from segduet.losses.config import ClassificationLossConfig
+from segduet.losses.config import ClassificationLossConfig, SegmentationLossConfig
 from segduet.losses.deep_supervision import DeepSupervisionLoss
 from segduet.losses.segmentation import SegmentationLoss
+from segduet.losses.task_loss import build_task_loss
 from segduet.networks.outputs import TaskOutputs
 from segduet.training.samples import Batch
 
@@ -20,49 +21,61 @@ class Objective(nn.Module):
     """All losses of a training.
 
     Args:
-        labels: what the masks mean.
-        batch_dice: whether Dice is taken over the batch.
-        class_losses: task name -> its loss.
+        segmentation: loss of the masks.
+        task_losses: task name -> its loss, see `build_task_loss`.
     """
 
     def __init__(
-        self,
-        labels: LabelScheme,
-        *,
-        batch_dice: bool,
-        class_losses: Mapping[str, ClassificationLoss],
+        self, segmentation: DeepSupervisionLoss, task_losses: Mapping[str, nn.Module]
     ) -> None:
         super().__init__()
-        self.segmentation = DeepSupervisionLoss(SegmentationLoss(labels, batch_dice=batch_dice))
-        self.tasks = dict(class_losses)
+        self.segmentation = segmentation
+        self.tasks = dict(task_losses)
         self._registered = nn.ModuleList(self.tasks.values())
 
     def forward(self, outputs: TaskOutputs, batch: Batch) -> dict[str, Tensor]:
-        """Scalar float32 losses with gradients; unknown class labels contribute exactly zero."""
-        losses = {SEGMENTATION: self.segmentation(outputs.segmentation, batch.label_map)}
+        """Scalar float32 losses with gradients.
+
+        Cases without a mask or without a label contribute exactly zero to that term and to its
+        gradient; a term of a batch in which nothing is known, or of a network without a decoder, is
+        exactly 0 (B03).
+        """
+        losses = {SEGMENTATION: self._segmentation(outputs, batch)}
         for name, loss in self.tasks.items():
-            logits, classes = outputs.case_logits[name], batch.classes[name]
-            losses[task_term(name)] = loss(logits, classes, batch.evidence[name])
+            logits, targets = outputs.case_logits[name], batch.targets[name]
+            losses[task_term(name)] = loss(logits, targets, batch.evidence[name])
         return losses
+
+    def _segmentation(self, outputs: TaskOutputs, batch: Batch) -> Tensor:
+        if not outputs.segmentation:
+            return batch.image.new_zeros((), dtype=torch.float32)
+        loss: Tensor = self.segmentation(outputs.segmentation, batch.label_map, batch.has_mask)
+        return loss
 
 
 def build_objective(
     labels: LabelScheme,
     tasks: Sequence[TaskSpec],
-    counts: Mapping[str, Sequence[int]],
+    targets: Mapping[str, np.ndarray],
     config: ClassificationLossConfig,
     *,
+    segmentation_config: SegmentationLossConfig,
     batch_dice: bool,
     device: torch.device,
 ) -> Objective:
-    """The objective of a training; class weights come from the training cases' counts only (F31).
+    """The objective of a training; class weights come from the training cases only (F31).
 
     Args:
-        counts: task name -> training cases per class.
+        tasks: the case-level tasks, regressions with their scale.
+        targets: task name -> (N, T) targets of the training cases, NaN where unknown.
+        config: of every task's loss.
+        segmentation_config: of the masks' loss.
         batch_dice: whether Dice is taken over the batch (from the plan).
 
     Raises:
-        DataError: a class that no training case has.
+        DataError: a task no training case has a label of, or a class that no training case has.
+        RequestError: a loss that does not fit the labels or the kind of a task.
     """
-    losses = {t.name: build_classification_loss(t, counts[t.name], config) for t in tasks}
-    return Objective(labels, batch_dice=batch_dice, class_losses=losses).to(device)
+    losses = {t.name: build_task_loss(t, targets[t.name], config) for t in tasks}
+    segmentation = SegmentationLoss(labels, batch_dice=batch_dice, config=segmentation_config)
+    return Objective(DeepSupervisionLoss(segmentation), losses).to(device)

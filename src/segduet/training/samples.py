@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from segduet.core.errors import SegduetError
+from segduet.core.errors import DataError, RequestError, SegduetError
 from segduet.core.labels import LabelScheme
 from segduet.core.tasks import TaskSpec
+from segduet.nnunet.stage_predictions import StagePredictions
 from segduet.nnunet.store import PreparedStore, StoredCase
+from segduet.preparation.cascade import foreground_values
 from segduet.training.augmentation import AugmentationPlan, build_augmentation, seeded_globals
+from segduet.training.case_order import BalancedOrder, balanced_task, shuffled_case
 from segduet.training.config import SamplingConfig
 from segduet.windows.sampling import choose_patch_start, read_patch, sample_generator
-
-#: Class target of a case whose label is unknown; its loss is masked.
-UNKNOWN_CLASS = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,9 @@ class Batch:
     Attributes:
         cases: case id of each patch.
         image: (B, C, *spatial) float32.
-        label_map: (B, 1, *spatial) int16; -1 outside the image.
-        classes: task -> (B,) int64 class index, `UNKNOWN_CLASS` where unknown.
+        label_map: (B, 1, *spatial) int16; -1 outside the image, and all over without a mask.
+        has_mask: (B,) bool, False where nobody drew a mask; the segmentation loss is masked.
+        targets: task -> (B, T) float32, see `core.answers.encode_target`; NaN where unknown.
         evidence: task -> (B,) float32 in [0, 1], how much of what the class label is about lies in
             the patch.
     """
@@ -36,7 +37,8 @@ class Batch:
     cases: tuple[str, ...]
     image: torch.Tensor
     label_map: torch.Tensor
-    classes: Mapping[str, torch.Tensor]
+    has_mask: torch.Tensor
+    targets: Mapping[str, torch.Tensor]
     evidence: Mapping[str, torch.Tensor]
 
     def to(self, device: torch.device) -> "Batch":
@@ -45,7 +47,8 @@ class Batch:
             cases=self.cases,
             image=self.image.to(device, non_blocking=True),
             label_map=self.label_map.to(device, non_blocking=True),
-            classes={k: v.to(device) for k, v in self.classes.items()},
+            has_mask=self.has_mask.to(device),
+            targets={k: v.to(device) for k, v in self.targets.items()},
             evidence={k: v.to(device) for k, v in self.evidence.items()},
         )
 
@@ -57,27 +60,50 @@ class PatchSource:
     Attributes:
         store: prepared cases.
         cases: ids to draw from, at least one.
-        classes: task -> case -> class index or `UNKNOWN_CLASS`.
+        targets: task -> (len(cases), T) float32, rows in the order of `cases`, NaN where unknown.
         tasks: the case-level tasks.
         labels: the label scheme of the masks.
         seed: every sample is a function of (seed, index).
+        previous: label maps of the stage before, that become channels of the image; None outside a
+            cascade's second stage.
     """
 
     store: PreparedStore
     cases: tuple[str, ...]
-    classes: Mapping[str, Mapping[str, int]]
+    targets: Mapping[str, np.ndarray]
     tasks: tuple[TaskSpec, ...]
     labels: LabelScheme
     seed: int
+    previous: StagePredictions | None = None
+
+
+def require_masks(source: PatchSource) -> None:
+    """Checks that there is a mask to learn the segmentation from (B03).
+
+    Raises:
+        DataError: no case of the source has one.
+    """
+    if not any(source.store.open(case).has_label_map for case in source.cases):
+        raise DataError(
+            f"{len(source.cases)} training cases in {source.store.folder}",
+            found="not a single mask",
+            expected="at least one case with a mask to learn the segmentation from",
+            remedy="Choose a fold that has one among its training cases, or train the classes only "
+            "(segmentation weight 0).",
+        )
 
 
 class PatchDataset(Dataset[dict[str, Any]]):
-    """Sample i: the i-th case of an endless shuffled sequence, a patch of it, augmented.
+    """Sample i: the i-th case of an endless sequence (see `case_order`), a patch of it, augmented.
 
-    Every pass through the cases is a new permutation, so that after n samples each of n cases has
-    been seen once. Evidence of a patch for a task is the share of the case's target region that
-    the augmented patch holds (1 at most); where the case has none of that region, it is the share
-    of the case's image that the patch covers.
+    Evidence of a patch for a task is the share of the case's target region that the augmented
+    patch holds (1 at most); where the case has none of that region, or no mask, it is the share of
+    the case's image that the patch covers.
+
+    Raises:
+        RequestError: the sampling names a region or a task that does not exist, or cannot tell
+            whose classes to balance.
+        DataError: classes are to be balanced, and none is known.
     """
 
     def __init__(
@@ -86,12 +112,20 @@ class PatchDataset(Dataset[dict[str, Any]]):
         self._source = source
         self._plan = augmentation
         self._sampling = sampling
-        self._transform = build_augmentation(augmentation, sampling.augmentation)
+        self._transform = build_augmentation(
+            augmentation,
+            sampling.augmentation,
+            fed_values=foreground_values(source.labels) if source.previous else (),
+        )
+        self._balanced = _balanced_order(source, sampling)
+        _require_region(source.labels, sampling.foreground_region)
+        self._row = {case: row for row, case in enumerate(source.cases)}
         self._open: dict[str, StoredCase] = {}
+        self._open_previous: dict[str, Any] = {}
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         source = self._source
-        case = _shuffled_case(source.cases, source.seed, index)
+        case = self._case(index)
         rng = sample_generator(source.seed, 1, index)
         stored = self._stored(case)
         image, label_map, coverage = self._read(stored, rng)
@@ -102,14 +136,35 @@ class PatchDataset(Dataset[dict[str, Any]]):
             "case": case,
             "image": tensors["image"].float().contiguous(),
             "label_map": tensors["segmentation"].contiguous(),
-            "classes": {t.name: source.classes[t.name][case] for t in source.tasks},
+            "has_mask": stored.has_label_map,
+            "targets": {task: rows[self._row[case]] for task, rows in source.targets.items()},
             "evidence": self._evidence(stored, tensors["segmentation"], coverage),
         }
+
+    @property
+    def tasks(self) -> tuple[TaskSpec, ...]:
+        """The case-level tasks."""
+        return self._source.tasks
+
+    def _case(self, index: int) -> str:
+        if self._balanced:
+            return self._balanced.case(index)
+        return shuffled_case(self._source.cases, self._source.seed, index)
 
     def _stored(self, case: str) -> StoredCase:
         if case not in self._open:
             self._open[case] = self._source.store.open(case)
         return self._open[case]
+
+    def _label_maps(self, stored: StoredCase) -> list[Any]:
+        """The reference, and what the stage before made of the case."""
+        previous, case = self._source.previous, stored.case
+        if previous is None:
+            return [stored.label_map]
+        if case not in self._open_previous:
+            shape = stored.placement.prepared_shape
+            self._open_previous[case] = previous.open(case, shape)
+        return [stored.label_map, self._open_previous[case]]
 
     def _read(
         self, stored: StoredCase, rng: np.random.Generator
@@ -122,10 +177,12 @@ class PatchDataset(Dataset[dict[str, Any]]):
             patch=patch,
             locations=stored.locations,
             foreground_share=self._sampling.foreground_share,
+            foreground_region=self._sampling.foreground_region,
         )
         outer = tuple(s - (r - p) // 2 for s, r, p in zip(start, read, patch, strict=True))
         image = read_patch(stored.image, outer, read, pad_value=0)
-        label_map = read_patch(stored.label_map, outer, read, pad_value=-1)
+        maps = [read_patch(m, outer, read, pad_value=-1) for m in self._label_maps(stored)]
+        label_map = np.stack([m.reshape(read) for m in maps])
         if len(self._plan.patch_size) == 2:
             image, label_map = image[:, 0], label_map[:, 0]
         return image, label_map, _coverage(start, patch, shape)
@@ -157,20 +214,34 @@ def _coverage(start: Sequence[int], patch: Sequence[int], shape: Sequence[int]) 
     return float(np.prod(inside))
 
 
-def _shuffled_case(cases: Sequence[str], seed: int, index: int) -> str:
-    turn, position = divmod(index, len(cases))
-    order = sample_generator(seed, 0, turn).permutation(len(cases))
-    return cases[int(order[position])]
+def _balanced_order(source: PatchSource, sampling: SamplingConfig) -> BalancedOrder | None:
+    if sampling.cases != "class_balanced":
+        return None
+    task = balanced_task(source.tasks, sampling.balanced_task)
+    found = np.nan_to_num(source.targets[task][:, 0], nan=-1).astype(int).tolist()
+    classes = dict(zip(source.cases, found, strict=True))
+    return BalancedOrder(classes, source.seed, where=f"task {task!r}, training cases")
+
+
+def _require_region(labels: LabelScheme, region: str | None) -> None:
+    if region is not None and region not in labels.foreground:
+        raise RequestError(
+            "sampling, foreground_region",
+            found=f"{region!r}",
+            expected=f"one of {list(labels.foreground)}",
+            remedy="Name a foreground label or region of dataset.json, or leave the option out.",
+        )
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
     """Stacks samples into a batch."""
-    tasks = samples[0]["classes"]
+    tasks = samples[0]["targets"]
     return Batch(
         cases=tuple(s["case"] for s in samples),
         image=torch.stack([s["image"] for s in samples]),
         label_map=torch.stack([s["label_map"] for s in samples]),
-        classes={t: torch.tensor([s["classes"][t] for s in samples]) for t in tasks},
+        has_mask=torch.tensor([s["has_mask"] for s in samples]),
+        targets={t: torch.from_numpy(np.stack([s["targets"][t] for s in samples])) for t in tasks},
         evidence={
             t: torch.tensor([s["evidence"][t] for s in samples], dtype=torch.float32) for t in tasks
         },

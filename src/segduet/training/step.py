@@ -5,17 +5,25 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from segduet.balancing.protocol import Trunk
 from segduet.core.errors import TrainingError
 from segduet.networks.joint import JointNetwork
 from segduet.training.checkpoint import TrainingState
 from segduet.training.config import Recipe
 from segduet.training.devices import Compute
+from segduet.training.interference import InterferenceMonitor
 from segduet.training.objective import Objective
 from segduet.training.samples import Batch
 
 
 def train_step(
-    state: TrainingState, batch: Batch, objective: Objective, recipe: Recipe, compute: Compute
+    state: TrainingState,
+    batch: Batch,
+    objective: Objective,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    monitor: InterferenceMonitor,
 ) -> dict[str, float]:
     """Forward, balance, backward, unscale, clip, step, average; returns the raw losses (F34, F49).
 
@@ -30,11 +38,10 @@ def train_step(
     with compute.autocast():
         outputs = network(batch.image)
     losses = objective(outputs, batch)
-    total = state.balancer.combine(losses, epoch=state.epoch)
-    _require_finite(losses, total, batch, state.epoch)
+    _require_finite(losses, batch, state.epoch)
     state.optimizer.zero_grad(set_to_none=True)
-    scaled: Tensor = state.scaler.scale(total)
-    scaled.backward()  # type: ignore[no-untyped-call]
+    total = _backward(state, network, losses, monitor)
+    _require_finite({"balanced": total}, batch, state.epoch)
     state.scaler.unscale_(state.optimizer)
     norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip_norm)
     if not state.scaler.is_enabled() and not torch.isfinite(norm):
@@ -43,16 +50,41 @@ def train_step(
     state.scaler.update()
     if state.average:
         state.average.update(network)
-    return {"loss": float(total.detach()), **{k: float(v.detach()) for k, v in losses.items()}}
+    monitor.observe_answers(outputs.case_logits, batch.targets)
+    return {"loss": float(total), **{k: float(v.detach()) for k, v in losses.items()}}
 
 
-def _require_finite(losses: Mapping[str, Tensor], total: Tensor, batch: Batch, epoch: int) -> None:
-    if torch.isfinite(total):
-        return
+def _backward(
+    state: TrainingState,
+    network: JointNetwork,
+    losses: Mapping[str, Tensor],
+    monitor: InterferenceMonitor,
+) -> Tensor:
+    """Gradients of the balanced losses, times the fp16 scaler's factor; the balanced loss."""
+    device = next(iter(losses.values())).device
+    scale = state.scaler.scale(torch.ones((), device=device))
+    encoder = tuple(p for p in network.encoder.parameters() if p.requires_grad)
+    weights = state.balancer.weights(state.epoch)
+    monitor.observe_gradients(losses, encoder, weights, scale=scale)
+    trunk = Trunk(
+        parameters=tuple(p for p in network.parameters() if p.requires_grad),
+        anchor=_last_stage(network.encoder),
+    )
+    return state.balancer.backward(losses, trunk, epoch=state.epoch, scale=scale)
+
+
+def _last_stage(encoder: nn.Module) -> tuple[nn.Parameter, ...]:
+    """Trained parameters of the deepest stage: of `stages`, or of the encoder's own parts."""
+    stages = getattr(encoder, "stages", encoder).children()
+    trained = [tuple(p for p in stage.parameters() if p.requires_grad) for stage in stages]
+    deepest_first = [parameters for parameters in reversed(trained) if parameters]
+    return deepest_first[0] if deepest_first else ()
+
+
+def _require_finite(losses: Mapping[str, Tensor], batch: Batch, epoch: int) -> None:
     for name, loss in losses.items():
         if not torch.isfinite(loss):
             raise _not_finite(f"loss {name!r}", float(loss.detach()), batch, epoch)
-    raise _not_finite("the balanced loss", float(total.detach()), batch, epoch)
 
 
 def _not_finite(what: str, value: float, batch: Batch, epoch: int) -> TrainingError:

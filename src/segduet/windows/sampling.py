@@ -42,11 +42,13 @@ def choose_patch_start(
     patch: Shape,
     locations: Mapping[str, np.ndarray],
     foreground_share: float,
+    foreground_region: str | None = None,
 ) -> Start:
     """First voxel of a patch: centred on foreground or anywhere, as the generator decides.
 
     With probability `foreground_share` the patch is centred on a random voxel of a random region
-    that has any, and moved inwards where it would leave the image; that voxel is always in it.
+    that has any (of `foreground_region` where the case has some of it), and moved inwards where it
+    would leave the image; that voxel is always in it.
     Otherwise, and for a case without any foreground, every start within `start_bounds` is equally
     likely. With a generator from `sample_generator` the choice is a function of (seed, epoch,
     index) alone. (nnU-Net forces the last samples of every batch instead, which makes its 33 %
@@ -58,10 +60,13 @@ def choose_patch_start(
         patch: shape of the patch.
         locations: region name -> (N, 3) integer voxels of that region; N may be 0.
         foreground_share: probability of a patch centred on foreground, in [0, 1].
+        foreground_region: a key of `locations`; None takes all regions.
     """
     assert 0 <= foreground_share <= 1, foreground_share
     lower, upper = start_bounds(shape, patch)
     regions = [name for name in sorted(locations) if len(locations[name])]
+    if foreground_region in regions:
+        regions = [foreground_region]
     # the draw is made for every case, so that the numbers after it do not depend on the regions
     if generator.random() < foreground_share and regions:
         voxels = locations[regions[generator.integers(len(regions))]]
@@ -79,19 +84,21 @@ def read_patch(array: Any, start: Sequence[int], patch: Shape, *, pad_value: flo
     Only the voxels needed are read, so the array may be a compressed file on disk.
 
     Args:
-        array: (C, Z, Y, X), numpy or anything that gives numpy when sliced (blosc2).
+        array: (C, Z, Y, X) or (Z, Y, X), numpy or anything that gives it when sliced (blosc2).
         start: first voxel, may be negative or beyond the image.
         patch: shape of the patch.
         pad_value: value outside the image.
 
     Returns:
-        (C, *patch) of the array's dtype; a new array.
+        (C, *patch) or `patch` of the array's dtype; a new array.
     """
-    read = np.full((array.shape[0], *patch), pad_value, dtype=array.dtype)
+    channels = (slice(None),) * (array.ndim - 3)
+    shape = array.shape[-3:]
+    read = np.full((*array.shape[:-3], *patch), pad_value, dtype=array.dtype)
     first = [max(s, 0) for s in start]
-    stop = [min(s + p, n) for s, p, n in zip(start, patch, array.shape[1:], strict=True)]
+    stop = [min(s + p, n) for s, p, n in zip(start, patch, shape, strict=True)]
     if all(a < b for a, b in zip(first, stop, strict=True)):
         source = [slice(a, b) for a, b in zip(first, stop, strict=True)]
         target = [slice(a - s, b - s) for a, b, s in zip(first, stop, start, strict=True)]
-        read[(slice(None), *target)] = array[(slice(None), *source)]
+        read[(*channels, *target)] = array[(*channels, *source)]
     return read

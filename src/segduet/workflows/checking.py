@@ -60,6 +60,8 @@ def _summary(folders: DatasetFolders, workers: int) -> DatasetSummary | None:
 
 def _lines(summary: DatasetSummary) -> list[str]:
     lines = [f"  {summary.num_images} images, {summary.num_masks} masks"]
+    if summary.num_unlabelled:
+        lines.append(f"  {summary.num_unlabelled} cases without a mask: they teach classes alone")
     for task, classes in summary.cases_per_class.items():
         counts = {name: sum(splits.values()) for name, splits in classes.items() if splits}
         lines.append(f"  {task}: {counts}")

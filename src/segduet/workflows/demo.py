@@ -20,7 +20,8 @@ from segduet.workflows.prediction import PredictRequest, predict
 from segduet.workflows.preparing import PlanRequest, plan, preprocess
 from segduet.workflows.reference_dataset import ReferenceDataset
 from segduet.workflows.reporting import report
-from segduet.workflows.training import TrainRequest, train
+from segduet.workflows.train_request import TrainRequest
+from segduet.workflows.training import train
 
 #: Shows one line and the share done of the current stage.
 Show = Callable[[str, float], None]

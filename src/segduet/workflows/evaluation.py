@@ -12,11 +12,10 @@ from segduet.core.cases import CaseTable, Split
 from segduet.core.errors import DataError, RequestError
 from segduet.core.files import read_csv, write_json
 from segduet.core.folders import DataRoot
-from segduet.core.labels import LabelScheme
 from segduet.core.manifest import RunManifest, utc
 from segduet.core.scores import CaseScores
 from segduet.core.tasks import TaskSpec
-from segduet.evaluation.baselines import Baseline, majority_class, mask_volume
+from segduet.evaluation.baselines import Baseline, FittingCases, task_baselines
 from segduet.evaluation.cohort import summarize
 from segduet.evaluation.evaluate import References, evaluate_folder
 from segduet.evaluation.scores_file import write_scores
@@ -42,6 +41,7 @@ class EvaluateRequest:
         fold: score the validation cases of this fold of a planned dataset. Without split and
             fold, every case something is known about is scored.
         targets: a track's name or a targets file; None judges nothing.
+        classes_only: score no masks, since the model draws none.
         seed: of the resampling behind the intervals.
         selected_from: candidates the model was chosen from on these very cases.
     """
@@ -52,6 +52,7 @@ class EvaluateRequest:
     split: Split | None = None
     fold: str | None = None
     targets: str | None = None
+    classes_only: bool = False
     seed: int = 0
     selected_from: int = 1
     workers: int = 1
@@ -71,7 +72,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
     dataset = ReferenceDataset.open(root, request.reference)
     table = request.predictions / "predictions.csv"
     tasks = _answered(table, dataset.description.tasks)
-    references = dataset.references(tasks)
+    references = dataset.references(tasks, masks_are_scored=not request.classes_only)
     scores = evaluate_folder(
         references,
         request.predictions,
@@ -95,6 +96,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
             "predictions": str(request.predictions),
             "split": request.split,
             "fold": request.fold,
+            "classes_only": request.classes_only,
         },
         outcome=summary,
         warnings=[
@@ -143,7 +145,7 @@ def _answered(source: Path, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
 
 
 def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.ndarray]]:
-    """Class probabilities by case and task."""
+    """The numbers of the answers by case and task."""
     rows = read_answers(source, tasks)
     failed = [row for row in rows if row.status == "failed"]
     if failed:
@@ -159,8 +161,14 @@ def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.
 def _baselines(
     references: References, scores: Sequence[CaseScores], *, workers: int
 ) -> list[Baseline]:
-    """Majority class and mask volume, fitted on the training cases that are not scored here."""
-    scored = {s.case for s in scores}
+    """Baselines of every task, fitted on the training cases that are not scored here.
+
+    Where no masks are scored, or some case has none, only those that look at nothing.
+    """
+    scored = [s.case for s in scores]
+    regions = list(references.labels.foreground)
+    has_volumes = all(s.volumes_ml for s in scores)
+    volumes = np.array([[s.volumes_ml[r][1] for r in regions] for s in scores if has_volumes])
     found: list[Baseline] = []
     for task in references.tasks:
         fitted = [
@@ -168,59 +176,27 @@ def _baselines(
             for r in references.table
             if r.split in ("train", "") and r.case not in scored and task.name in r.labels
         ]
-        classes = np.array([_class_index(references.table, case, task) for case in fitted])
-        if len(set(classes.tolist())) < 2 or not all(s.volumes_ml for s in scores):
-            continue
-        found += _task_baselines(references, task, fitted, classes, scores, workers=workers)
+        if has_volumes:
+            fitted = [case for case in fitted if references.mask(case) is not None]
+        targets = references.table.targets(task, fitted)
+        if len(np.unique(targets, axis=0)) > 1:
+            sizes = _sizes(references, fitted, workers) if has_volumes else np.empty((0, 0))
+            fitting = FittingCases(targets=targets, volumes_ml=sizes)
+            found += task_baselines(task, fitting, scored, volumes if has_volumes else None)
     return found
 
 
-def _task_baselines(
-    references: References,
-    task: TaskSpec,
-    fitted: Sequence[str],
-    classes: np.ndarray,
-    scores: Sequence[CaseScores],
-    *,
-    workers: int,
-) -> list[Baseline]:
-    num_classes = len(task.classes)
+def _sizes(references: References, cases: Sequence[str], workers: int) -> np.ndarray:
+    """Region volumes in the reference masks: (cases, regions) ml."""
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        train = np.array(list(pool.map(lambda c: _reference_volumes(references, c), fitted)))
-    regions = list(references.labels.foreground)
-    test = np.array([[s.volumes_ml[r][1] for r in regions] for s in scores])
-    majority = majority_class(classes, num_classes=num_classes, num_cases=len(scores))
-    volume = mask_volume(train, classes, test, num_classes=num_classes)
-    fitted_on = f"fitted on {len(fitted)} training cases"
-    return [
-        Baseline(
-            name=name,
-            description=f"{text}, {fitted_on}",
-            task=task.name,
-            probabilities={s.case: p for s, p in zip(scores, probabilities, strict=True)},
-        )
-        for name, text, probabilities in (
-            ("majority_class", "Always the most frequent class", majority),
-            ("mask_volume", "Logistic regression on region volumes (predicted masks)", volume),
-        )
-    ]
-
-
-def _class_index(table: CaseTable, case: str, task: TaskSpec) -> int:
-    return task.index(table.record(case).labels[task.name], where=f"case {case!r}")
+        return np.array(list(pool.map(lambda case: _reference_volumes(references, case), cases)))
 
 
 def _reference_volumes(references: References, case: str) -> list[float]:
     mask = references.mask(case)
-    if mask is None:
-        raise DataError(
-            f"case {case!r}",
-            found="no reference mask",
-            expected="a mask for every training case with a class (for the volume baseline)",
-            remedy="Add the mask, or empty the case's class.",
-        )
+    assert mask is not None, case
     volume = read_label_map(mask)
-    labels: LabelScheme = references.labels
+    labels = references.labels
     return [
         volume_ml(labels.mask(volume.array, r), voxel_volume_ml=volume.geometry.voxel_volume_ml)
         for r in labels.foreground

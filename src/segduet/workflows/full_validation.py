@@ -1,7 +1,7 @@
 """Both tasks measured on the full validation cases of a fold, as `predict` would answer them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from segduet.core.plan import ConfigurationPlan
 from segduet.core.prediction import Prediction
 from segduet.core.prepared import PreparedCase
 from segduet.core.scores import CaseScores
+from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
 from segduet.evaluation.cohort import summarize
 from segduet.evaluation.scores_file import write_scores
@@ -21,11 +22,14 @@ from segduet.inference.answers_file import AnswerRow, write_answers
 from segduet.inference.engine import Engine
 from segduet.inference.engines.torch_engine import Precision, TorchEngine
 from segduet.inference.predictor import PredictionSettings, predict_prepared
+from segduet.inference.prepared_answer import PreparedAnswer
 from segduet.io.images import read_label_map, write_label_map
 from segduet.networks.joint import JointNetwork
+from segduet.nnunet.stage_predictions import StagePredictions
 from segduet.nnunet.store import PreparedStore
-from segduet.preparation.restore import restore_label_map
+from segduet.preparation.cascade import decide_on_next_grid, with_previous_stage
 from segduet.training.devices import Compute
+from segduet.training.selection import MEAN_FOREGROUND
 from segduet.workflows.planned_dataset import PlannedDataset
 
 
@@ -34,37 +38,57 @@ class FullCaseValidator:
     """Predicts prepared cases whole and scores them on their native grid (B09).
 
     Attributes:
+        tasks: what the network answers.
         cases: validation cases of the fold.
         mirrored: whether to average over mirrored windows, as `predict` does by default.
+        previous: label maps of the stage before, that the network is fed with (a cascade).
+        handed_on: where `write` leaves label maps for the configurations of these names.
     """
 
     planned: PlannedDataset
     configuration: ConfigurationPlan
+    tasks: tuple[TaskSpec, ...]
     store: PreparedStore
     cases: Sequence[str]
     compute: Compute
     mirrored: bool
+    previous: StagePredictions | None = None
+    handed_on: Mapping[str, StagePredictions] = field(default_factory=dict)
 
     def measure(self, network: JointNetwork) -> dict[str, Any]:
-        """Mean foreground DSC, macro-F1 per task, and their mean as the joint `score`.
+        """Means over the cases, for the history and for choosing among epochs.
 
-        `score` is None where neither could be measured.
+        Returns:
+            `dsc` (region, and `mean_foreground`, -> mean or None), `task_score` (task -> macro-F1,
+            of a regression R2 but at least 0, or None), `score` (mean of the mean foreground DSC
+            and the task scores that could be measured, or None), `confusion` (task -> matrix of
+            those with classes) and `n`.
         """
         engine = self._engine(network)
-        scores = [self._score(self._predict(engine, case)) for case in self.cases]
+        scores = [self._score(self._restored(*self._answer(engine, c))) for c in self.cases]
         summary = self._summary(scores, selected_from=1)
-        dsc = summary["segmentation"].get("mean_foreground", {}).get("dsc", {}).get("mean")
-        f1 = {t: v["macro_f1"]["value"] for t, v in summary["classification"].items()}
-        measured = [v for v in [dsc, *f1.values()] if v is not None]
+        answers = summary["classification"]
+        dsc = {
+            region: figures["dsc"]["mean"] for region, figures in summary["segmentation"].items()
+        }
+        task_scores = {task: _task_score(figures) for task, figures in answers.items()}
+        measured = [v for v in (dsc.get(MEAN_FOREGROUND), *task_scores.values()) if v is not None]
         return {
             "score": float(np.mean(measured)) if measured else None,
-            "mean_foreground_dsc": dsc,
-            "macro_f1": f1,
+            "dsc": dsc,
+            "task_score": task_scores,
+            "confusion": {
+                task: figures["confusion_matrix"]
+                for task, figures in answers.items()
+                if "confusion_matrix" in figures
+            },
             "n": len(scores),
         }
 
     def write(self, network: JointNetwork, folder: Path, selected_from: int) -> dict[str, Any]:
         """Writes masks, predictions.csv, scores.csv and summary.json; returns the summary.
+
+        Other configurations are handed theirs.
 
         Args:
             selected_from: how many candidates the model was chosen from on these very cases.
@@ -73,14 +97,16 @@ class FullCaseValidator:
         rows, scores = [], []
         ending = self.planned.description.file_ending
         for case in self.cases:
-            prediction = self._predict(engine, case)
+            prepared, answer = self._answer(engine, case)
+            self._hand_on(prepared, answer)
+            prediction = self._restored(prepared, answer)
             target = folder / f"{case}{ending}"
-            write_label_map(target, prediction.label_map, prediction.geometry)
+            if prediction.label_map is not None:
+                write_label_map(target, prediction.label_map, prediction.geometry)
             scores.append(self._score(prediction))
-            rows.append(AnswerRow.of(prediction, self.planned.tasks))
-        tasks = self.planned.tasks
-        write_answers(folder / "predictions.csv", rows, tasks)
-        write_scores(folder / "scores.csv", scores, tasks)
+            rows.append(AnswerRow.of(prediction, self.tasks))
+        write_answers(folder / "predictions.csv", rows, self.tasks)
+        write_scores(folder / "scores.csv", scores, self.tasks)
         summary = self._summary(scores, selected_from=selected_from)
         write_json(folder / "summary.json", summary)
         return summary
@@ -93,39 +119,50 @@ class FullCaseValidator:
             precision=Precision(self.compute.precision),
         )
 
-    def _predict(self, engine: Engine, case: str) -> Prediction:
+    def _answer(self, engine: Engine, case: str) -> tuple[PreparedCase, PreparedAnswer]:
         stored = self.store.open(case)
         prepared = PreparedCase(
             case=case, image=stored.image[:], label_map=None, placement=stored.placement
         )
+        if self.previous is not None:
+            fed = self.previous.open(case, stored.placement.prepared_shape)[:]
+            prepared = with_previous_stage(prepared, fed, self.planned.labels)
         axes = tuple(range(self.configuration.num_spatial_dims)) if self.mirrored else ()
         answer = predict_prepared(
             engine,
             prepared,
             patch_zyx=self.configuration.patch_size_zyx,
+            tasks=self.tasks,
             settings=PredictionSettings(mirror_axes=axes),
         )
-        label_map = restore_label_map(
-            answer.logits,
-            placement=stored.placement,
-            configuration=self.configuration,
-            labels=self.planned.labels,
+        return prepared, answer
+
+    def _restored(self, prepared: PreparedCase, answer: PreparedAnswer) -> Prediction:
+        return answer.on_native_grid(
+            prepared, configuration=self.configuration, labels=self.planned.labels
         )
-        return Prediction(
-            case=case,
-            label_map=label_map,
-            geometry=stored.placement.native,
-            probabilities=answer.probabilities,
-            evidence=answer.evidence,
-        )
+
+    def _hand_on(self, prepared: PreparedCase, answer: PreparedAnswer) -> None:
+        for name, predictions in self.handed_on.items():
+            label_map = decide_on_next_grid(
+                answer.logits,
+                placement=prepared.placement,
+                configuration=self.configuration,
+                next_configuration=self.planned.plan.configuration(name),
+                labels=self.planned.labels,
+            )
+            predictions.write(prepared.case, label_map)
 
     def _score(self, prediction: Prediction) -> CaseScores:
         record = self.planned.table.record(prediction.case)
-        reference = read_label_map(self._reference(record))
-        predicted = Volume(array=prediction.label_map[None], geometry=reference.geometry)
+        reference = predicted = None
+        is_masked = self.store.open(prediction.case).has_label_map
+        if is_masked and prediction.label_map is not None:
+            reference = read_label_map(self._reference(record))
+            predicted = Volume(array=prediction.label_map[None], geometry=reference.geometry)
         answers = {
             task.name: class_answer(record, task, prediction.probabilities[task.name])
-            for task in self.planned.tasks
+            for task in self.tasks
         }
         return score_case(
             record,
@@ -140,7 +177,12 @@ class FullCaseValidator:
         return self.planned.folders.preprocessed / "gt_segmentations" / f"{record.case}{ending}"
 
     def _summary(self, scores: Sequence[CaseScores], *, selected_from: int) -> dict[str, Any]:
-        description = self.planned.description
         return summarize(
-            scores, description.label_scheme, description.tasks, seed=0, selected_from=selected_from
+            scores, self.planned.labels, self.tasks, seed=0, selected_from=selected_from
         ).to_json()
+
+
+def _task_score(figures: Mapping[str, Any]) -> float | None:
+    """One number between 0 and 1 that says how well a task is answered; None where undefined."""
+    value: float | None = figures["macro_f1" if "macro_f1" in figures else "r2"]["value"]
+    return value if value is None else max(0.0, value)

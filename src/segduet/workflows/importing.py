@@ -9,6 +9,7 @@ from segduet.core.folders import DataRoot
 from segduet.core.manifest import RunManifest, utc
 from segduet.dataset.importers.options import ImportOptions, RegionMode
 from segduet.dataset.importers.registry import IMPORTERS
+from segduet.dataset.importers.task_columns import parse_task_column
 from segduet.dataset.raw_writer import write_raw
 
 
@@ -22,6 +23,9 @@ class ImportRequest:
         label_values: values of the foreground labels in the masks, as text.
         region_mode: value of `RegionMode`; None takes the layout's own.
         class_column: column of the class, and name of the task.
+        tasks: instead, one text per column with a question of any kind, such as
+            `grade:ordinal:low,mid,high` (see `parse_task_column`).
+        allow_missing_masks: take cases without a mask, to teach their class alone (B03).
     """
 
     layout: str
@@ -30,10 +34,12 @@ class ImportRequest:
     channel_names: tuple[str, ...] = ()
     class_column: str = "class"
     classes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     label_values: tuple[str, ...] = ()
     labels_table: Path | None = None
     region_mode: str | None = None
+    allow_missing_masks: bool = False
     workers: int = 1
 
 
@@ -72,10 +78,12 @@ def _options(request: ImportRequest) -> ImportOptions:
         channel_names=request.channel_names,
         class_column=request.class_column,
         classes=request.classes,
+        tasks=tuple(parse_task_column(text) for text in request.tasks),
         labels_table=request.labels_table,
         region_mode=RegionMode(request.region_mode) if request.region_mode else None,
         label_names=request.label_names,
         label_values=tuple(_whole_number(v) for v in request.label_values),
+        allow_missing_masks=request.allow_missing_masks,
         workers=max(1, request.workers),
     )
 

@@ -1,24 +1,36 @@
 """`segduet.load(MODEL).predict(volume)`: a trained model ready to answer, for Python."""
 
+import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+
+from segduet.core.plan import ConfigurationPlan
 from segduet.core.prediction import Prediction
 from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
+from segduet.inference.cascade import predict_for_next_stage
 from segduet.inference.engine import Engine
 from segduet.inference.predictor import PredictionSettings, predict_case
-from segduet.workflows.models import Model, open_model
+from segduet.workflows.models import Checkpoints, Model, first_stage_folder, open_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model with its networks in memory, one engine per fold."""
+    """A model with its networks in memory, one engine per fold, or per model of a fold.
+
+    Attributes:
+        first_stage: of a cascade's second stage, the model whose label maps it is fed with.
+    """
 
     model: Model
     engines: tuple[Engine, ...]
     settings: PredictionSettings
+    first_stage: "LoadedModel | None" = None
 
     def predict(self, volume: Volume, case: str = "case") -> Prediction:
         """Segments and classifies one image.
@@ -31,12 +43,34 @@ class LoadedModel:
             DataError: the image does not fit the model, such as another number of channels.
             RequestError: not enough memory.
         """
-        return predict_case(
+        previous, seconds = None, {}
+        if self.first_stage is not None:
+            started = time.perf_counter()
+            previous = self.first_stage._for_next_stage(volume, case, self.model.configuration)
+            seconds = {"first_stage": time.perf_counter() - started}
+        prediction = predict_case(
             self.engines,
             volume,
             case=case,
             plan=self.model.plan,
             configuration=self.model.configuration,
+            labels=self.model.labels,
+            tasks=self.model.tasks,
+            settings=self.settings,
+            previous=previous,
+        )
+        return dataclasses.replace(prediction, seconds={**seconds, **prediction.seconds})
+
+    def _for_next_stage(
+        self, volume: Volume, case: str, next_configuration: ConfigurationPlan
+    ) -> np.ndarray:
+        return predict_for_next_stage(
+            self.engines,
+            volume,
+            case=case,
+            plan=self.model.plan,
+            configuration=self.model.configuration,
+            next_configuration=next_configuration,
             labels=self.model.labels,
             tasks=self.model.tasks,
             settings=self.settings,
@@ -47,32 +81,48 @@ def load(
     model: str | Path,
     *,
     folds: Sequence[str] | None = None,
+    checkpoints: Literal["final", "all"] = "final",
     device: str = "auto",
     precision: str = "fp32",
     mirrored: bool = True,
     step: float = 0.5,
-    aggregation: Aggregation = Aggregation.EVIDENCE,
+    aggregation: Aggregation = Aggregation.CASE,
+    keep_attention: bool = False,
 ) -> LoadedModel:
-    """Loads a model folder, ours or stock nnU-Net's.
+    """Loads a model folder, ours or stock nnU-Net's; a cascade with both its stages.
 
     Args:
         model: model folder, or one of its fold folders.
-        folds: folds to average; None takes all that are finished.
+        folds: folds to average; None takes all that are finished, as a first stage always does.
+        checkpoints: `all` also averages the models each training kept on the way (`keep_every`).
         device: auto, cpu, cuda or cuda:N.
         precision: auto, fp32, bf16 or fp16.
         mirrored: average over mirrored windows, as nnU-Net does.
         step: distance between windows as a share of the patch.
-        aggregation: how windows are weighed for the class answers.
+        aggregation: how windows answer for their case.
+        keep_attention: keep where the heads look, as a map beside the answers.
 
     Raises:
-        RequestError: no such model, fold or device, or a setting out of range.
+        RequestError: no such model, fold or device, a setting out of range, or a cascade without
+            its first stage.
         DataError: damaged weights.
     """
-    opened = open_model(Path(model), folds)
+    opened = open_model(Path(model), folds, Checkpoints(checkpoints))
     axes = opened.mirror_axes if mirrored else ()
-    settings = PredictionSettings(step=step, mirror_axes=axes, aggregation=aggregation)
-    engines = _torch_engines(opened, device=device, precision=precision)
-    return LoadedModel(model=opened, engines=engines, settings=settings)
+    settings = PredictionSettings(
+        step=step, mirror_axes=axes, aggregation=aggregation, keep_attention=keep_attention
+    )
+    before = first_stage_folder(opened)
+    return LoadedModel(
+        model=opened,
+        engines=_torch_engines(opened, device=device, precision=precision),
+        settings=settings,
+        first_stage=(
+            load(before, device=device, precision=precision, mirrored=mirrored, step=step)
+            if before
+            else None
+        ),
+    )
 
 
 def _torch_engines(model: Model, *, device: str, precision: str) -> tuple[Engine, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,29 @@ from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan, Plan
 from segduet.core.tasks import TaskSpec
 from segduet.nnunet.model_folder import StockModelFolder
+from segduet.preparation.cascade import num_input_channels
+from segduet.training.selection import periodic_models
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from segduet.networks.joint import JointNetwork
+    from segduet.networks.record import NetworkRecord
     from segduet.nnunet.checkpoints import StockCheckpoint
 
 MODEL_FILE = "model.safetensors"
 MODEL_FORMAT = "segduet-model-1"
+
+
+class Checkpoints(StrEnum):
+    """Which of a training's models answer.
+
+    FINAL: the finished one.
+    ALL: those kept on the way as well (`keep_every`), as an ensemble (F53).
+    """
+
+    FINAL = "final"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +47,7 @@ class Model:
         mirror_axes: spatial axes the networks were trained to be mirrored along (all, unless a
             stock trainer did without).
         fold_files: fold name -> weights, `model.safetensors` or a stock checkpoint.
+        kept_files: models kept on the way through the same folds, that answer too.
     """
 
     folder: Path
@@ -41,6 +57,7 @@ class Model:
     tasks: tuple[TaskSpec, ...]
     mirror_axes: tuple[int, ...]
     fold_files: dict[str, Path]
+    kept_files: tuple[Path, ...] = ()
 
     @property
     def configuration(self) -> ConfigurationPlan:
@@ -53,23 +70,26 @@ class Model:
         return self.description.label_scheme
 
     def networks(self) -> "list[JointNetwork]":
-        """Builds the network of every fold and loads its weights, evaluation mode.
+        """Builds every fold's network, and those kept on the way, in evaluation mode.
 
         Raises:
             DataError: weights are damaged or do not fit the plan.
         """
-        return [_load_network(self, path) for path in self.fold_files.values()]
+        return [_load_network(self, path) for path in (*self.fold_files.values(), *self.kept_files)]
 
 
-def open_model(path: Path, folds: Sequence[str] | None = None) -> Model:
+def open_model(
+    path: Path, folds: Sequence[str] | None = None, checkpoints: Checkpoints = Checkpoints.FINAL
+) -> Model:
     """Opens a model folder, or one of its fold folders.
 
     Args:
         path: `<trainer>__<plans>__<configuration>`, or `fold_K` in it.
         folds: folds to use; None takes all that are finished.
+        checkpoints: which models of each fold.
 
     Raises:
-        RequestError: no such folder or fold.
+        RequestError: no such folder or fold, or no model was kept on the way.
         DataError: plans.json or dataset.json is missing or damaged.
     """
     path = Path(path)
@@ -98,7 +118,56 @@ def open_model(path: Path, folds: Sequence[str] | None = None) -> Model:
         tasks=tasks,
         mirror_axes=mirror_axes,
         fold_files={fold: available[fold] for fold in chosen},
+        kept_files=_kept(path, chosen) if checkpoints is Checkpoints.ALL else (),
     )
+
+
+def first_stage_folder(model: Model) -> Path | None:
+    """Model folder of the stage before a cascade's second one; None where there is none.
+
+    It lies beside the model's own folder, under the name that its folds were trained after.
+
+    Raises:
+        RequestError: it is not there, or the folds were trained after different ones.
+    """
+    earlier = model.configuration.previous_stage
+    if earlier is None:
+        return None
+    beside = model.folder.resolve()
+    own = beside.name.partition("__")[0]
+    trainers = {_header(f).get("previous_stage", own) for f in model.fold_files.values()}
+    if len(trainers) > 1:
+        raise RequestError(
+            f"{model.folder}, folds {list(model.fold_files)}",
+            found=f"folds trained after different first stages, {sorted(trainers)}",
+            expected="folds of one cascade",
+            remedy="Choose such folds with --folds.",
+        )
+    folder = beside.parent / f"{trainers.pop()}__{model.plan.plans_name}__{earlier}"
+    if not folder.is_dir():
+        raise RequestError(
+            f"{model.folder}, second stage of a cascade",
+            found=f"no first stage in {folder}",
+            expected=f"the model of {earlier} that it was trained after",
+            remedy="Bring that model folder too, or train it again.",
+        )
+    return folder
+
+
+def _header(weights: Path) -> dict[str, Any]:
+    return _read_ours(weights)[1] if weights.name == MODEL_FILE else {}
+
+
+def _kept(folder: Path, folds: Sequence[str]) -> tuple[Path, ...]:
+    found = tuple(file for fold in folds for file in periodic_models(folder / f"fold_{fold}"))
+    if not found:
+        raise RequestError(
+            f"{folder}, --checkpoints all",
+            found="no models kept on the way",
+            expected="files such as model_epoch_0050.safetensors beside the finished model",
+            remedy="Train with keep_every > 0, or use --checkpoints final.",
+        )
+    return found
 
 
 def _tasks_and_mirroring(
@@ -129,20 +198,27 @@ def _read_ours(weights: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
 
 def _load_network(model: Model, weights: Path) -> "JointNetwork":
-    from segduet.networks.config import HeadConfig
     from segduet.networks.joint import build_joint_network
+    from segduet.networks.record import NetworkRecord
     from segduet.training.checkpoint import load_unique
 
-    is_ours = weights.name == MODEL_FILE
+    is_ours = weights.suffix == ".safetensors"
     tensors, header = _read_ours(weights) if is_ours else ({}, {})
-    head = validated(HeadConfig, header.get("head", {}), where=str(weights))
+    header = {key: header[key] for key in ("head", "network", "with_masks") if key in header}
+    record = validated(NetworkRecord, header, where=str(weights))
     network = build_joint_network(
         configuration=model.configuration,
-        num_channels=model.description.num_channels,
+        num_channels=num_input_channels(
+            model.configuration,
+            num_image_channels=model.description.num_channels,
+            labels=model.labels,
+        ),
         labels=model.labels,
         tasks=model.tasks,
-        head=head,
+        head=record.head,
         deep_supervision=False,
+        backbone=record.network,
+        with_masks=record.with_masks,
     )
     if is_ours:
         load_unique(network, tensors, where=str(weights))
@@ -177,11 +253,13 @@ def write_model_folder(folder: Path, plan: Plan, description: DatasetDescription
     description.write(folder / "dataset.json")
 
 
-def model_header(model_tasks: Sequence[TaskSpec], head: Any, **record: Any) -> dict[str, Any]:
+def model_header(
+    tasks: Sequence[TaskSpec], network: "NetworkRecord", **facts: Any
+) -> dict[str, Any]:
     """Header of model.safetensors: what is needed to rebuild the network, and a few facts."""
     return {
         "format": MODEL_FORMAT,
-        "tasks": [t.model_dump(mode="json") for t in model_tasks],
-        "head": head.model_dump(mode="json"),
-        **record,
+        "tasks": [t.model_dump(mode="json") for t in tasks],
+        **network.model_dump(mode="json"),
+        **facts,
     }

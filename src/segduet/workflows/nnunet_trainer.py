@@ -16,14 +16,15 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
+from segduet.core.answers import fitted_task
 from segduet.core.cases import CaseTable
 from segduet.core.description import validated
 from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan, PlanSection
 from segduet.core.tasks import TaskSpec
-from segduet.losses.classification import MISSING, ClassificationLoss, build_classification_loss
 from segduet.losses.config import ClassificationLossConfig
+from segduet.losses.task_loss import build_task_loss
 from segduet.networks.config import HeadConfig
 from segduet.networks.joint import build_joint_network
 from segduet.networks.stock_view import SegmentationView
@@ -68,6 +69,7 @@ class nnUNetTrainerSegduet(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 -
         """Builds network and losses; reads the case table beside the plan."""
         super().initialize()
         self.section, self.labels = _section(self.plans_manager.plans)
+        _refuse_regression(self.section)
         base = Path(self.preprocessed_dataset_folder_base)
         self.case_table = CaseTable.read(base / "cases.csv", self.section.tasks)
         patch = self.configuration_manager.patch_size
@@ -76,7 +78,7 @@ class nnUNetTrainerSegduet(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 -
             records=base / "segduet_records" / self.configuration_manager.data_identifier,
             patch_zyx=(1, *patch)[-3:],
         )
-        self.class_losses = self._build_class_losses()
+        self.task_losses = self._build_task_losses()
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """nnU-Net's step with the class losses added; the encoder still runs once."""
@@ -90,11 +92,11 @@ class nnUNetTrainerSegduet(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 -
             is_deep = isinstance(target, list)
             loss = self.loss(segmentation, scales) if is_deep else self.loss(*segmentation, *scales)
             for task in self.section.tasks:
-                classes = self._classes(task, batch["keys"])
+                targets = self._targets(task, batch["keys"])
                 evidence = self._evidence(task, batch["keys"], scales[0])
-                class_loss = self.class_losses[task.name]
-                loss = loss + TASK_WEIGHT * class_loss(
-                    outputs.case_logits[task.name], classes, evidence
+                task_loss = self.task_losses[task.name]
+                loss = loss + TASK_WEIGHT * task_loss(
+                    outputs.case_logits[task.name], targets, evidence
                 )
         self._optimize(loss)
         return {"loss": loss.detach().cpu().numpy()}
@@ -118,22 +120,18 @@ class nnUNetTrainerSegduet(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 -
         assert isinstance(view, SegmentationView)
         return view
 
-    def _build_class_losses(self) -> dict[str, ClassificationLoss]:
+    def _build_task_losses(self) -> dict[str, nn.Module]:
         train_cases, _ = self.do_split()
         losses = {}
         for task in self.section.tasks:
-            counts = self.case_table.class_counts(task, train_cases)
-            loss = build_classification_loss(task, counts, ClassificationLossConfig())
+            targets = self.case_table.targets(task, train_cases)
+            fitted = fitted_task(task, targets, where="training cases")
+            loss = build_task_loss(fitted, targets, ClassificationLossConfig())
             losses[task.name] = loss.to(self.device)
         return losses
 
-    def _classes(self, task: TaskSpec, cases: list[str]) -> Tensor:
-        names = [self.case_table.record(case).labels.get(task.name) for case in cases]
-        indices = [
-            MISSING if name is None else task.index(name, where=f"case {case!r}")
-            for case, name in zip(cases, names, strict=True)
-        ]
-        return torch.tensor(indices, device=self.device)
+    def _targets(self, task: TaskSpec, cases: list[str]) -> Tensor:
+        return torch.from_numpy(self.case_table.targets(task, cases)).to(self.device)
 
     def _evidence(self, task: TaskSpec, cases: list[str], target: Tensor) -> Tensor:
         """Share of each case's target region in its patch; 1 where the case has none."""
@@ -148,6 +146,18 @@ class nnUNetTrainerSegduet(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 -
         totals = [self.store.open(case).evidence_voxels(task.evidence_region) for case in cases]
         total = torch.tensor(totals, device=self.device, dtype=torch.float32)
         return torch.where(total > 0, (counts / total.clamp_min(1)).clamp_max(1), 1.0)
+
+
+def _refuse_regression(section: PlanSection) -> None:
+    """A regression's scale belongs in the model's header, and nnU-Net's checkpoint has none."""
+    names = [task.name for task in section.tasks if task.kind == "regression"]
+    if names:
+        raise RequestError(
+            f"task {names[0]!r}",
+            found="a regression",
+            expected="tasks with classes, which need nothing but their weights to answer",
+            remedy="Train with `segduet train`.",
+        )
 
 
 def _section(plans: dict[str, Any]) -> tuple[PlanSection, LabelScheme]:

@@ -51,7 +51,7 @@ class PlannedDataset:
         return self.description.tasks
 
     def fold(self, fold: str) -> Fold:
-        """Cases of a fold by number; `all` trains on every case with a mask and validates on none.
+        """Cases of a fold by number; `all` trains on every case of any fold and validates on none.
 
         Raises:
             RequestError: no such fold.

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest, utc
@@ -14,8 +16,8 @@ from segduet.inference.answers_file import AnswerRow, write_answers
 from segduet.inference.cohort import Outcome, predict_cohort
 from segduet.inference.inputs import CaseInput, find_case_inputs
 from segduet.io.images import read_image, write_label_map
+from segduet.workflows.head_files import write_attention, write_features
 from segduet.workflows.loading import LoadedModel, load
-from segduet.workflows.models import Model
 
 ANSWERS_FILE = "predictions.csv"
 
@@ -30,7 +32,10 @@ class PredictRequest:
         folds: folds to average; None takes all that are finished.
         mirrored: average over mirrored windows, as nnU-Net does by default.
         step: distance between windows as a share of the patch.
-        aggregation: how windows are weighed for the class answers.
+        aggregation: how windows answer for their case.
+        checkpoints: `all` also averages the models each training kept on the way.
+        keep_features: write what each head read, `features_<task>.npz` with one vector per case.
+        keep_attention: write where each head looked, `<case>_attention_<task>` images.
     """
 
     model: Path
@@ -41,7 +46,10 @@ class PredictRequest:
     precision: str = "fp32"
     mirrored: bool = True
     step: float = 0.5
-    aggregation: Aggregation = Aggregation.EVIDENCE
+    aggregation: Aggregation = Aggregation.CASE
+    checkpoints: Literal["final", "all"] = "final"
+    keep_features: bool = False
+    keep_attention: bool = False
 
 
 def predict(
@@ -64,11 +72,13 @@ def predict(
     loaded = load(
         request.model,
         folds=request.folds,
+        checkpoints=request.checkpoints,
         device=request.device,
         precision=request.precision,
         mirrored=request.mirrored,
         step=request.step,
         aggregation=request.aggregation,
+        keep_attention=request.keep_attention,
     )
     model = loaded.model
     cases = find_case_inputs(
@@ -78,16 +88,21 @@ def predict(
     )
     _refuse_own_input(request.out, cases)
     rows: list[AnswerRow] = []
+    features: dict[str, dict[str, np.ndarray]] = {}
     try:
         for outcome in _outcomes(loaded, cases, request):
             rows.append(AnswerRow.of(outcome, model.tasks))
+            if isinstance(outcome, Prediction):
+                features[outcome.case] = dict(outcome.features)
             on_case(len(rows), len(cases), outcome.case)
     finally:
         if rows:
             write_answers(request.out / ANSWERS_FILE, rows, model.tasks)
+        if request.keep_features:
+            write_features(request.out, features)
     manifest = RunManifest(
         command="predict",
-        arguments=_arguments(request, model),
+        arguments=_arguments(request, loaded),
         outcome={
             "cases": len(rows),
             "failed": {row.case: row.message for row in rows if row.status == "failed"},
@@ -112,15 +127,24 @@ def _refuse_own_input(out: Path, cases: Sequence[CaseInput]) -> None:
         )
 
 
-def _arguments(request: PredictRequest, model: Model) -> dict[str, Any]:
+def _arguments(request: PredictRequest, loaded: LoadedModel) -> dict[str, Any]:
+    model, first = loaded.model, loaded.first_stage
     return {
         "model": str(model.folder),
+        "first_stage": (
+            {"model": str(first.model.folder), "folds": list(first.model.fold_files)}
+            if first
+            else None
+        ),
         "inputs": [str(p) for p in request.inputs],
         "folds": list(model.fold_files),
         "mirrored": request.mirrored,
         "step": request.step,
         "aggregation": str(request.aggregation),
         "precision": request.precision,
+        "checkpoints": request.checkpoints,
+        "features": request.keep_features,
+        "attention": request.keep_attention,
     }
 
 
@@ -131,7 +155,9 @@ def _outcomes(
 
     def write(prediction: Prediction) -> None:
         target = request.out / f"{prediction.case}{ending}"
-        write_label_map(target, prediction.label_map, prediction.geometry)
+        if prediction.label_map is not None:
+            write_label_map(target, prediction.label_map, prediction.geometry)
+        write_attention(request.out, prediction)
 
     return predict_cohort(
         cases,

@@ -8,7 +8,13 @@ from segduet.core.cases import CaseTable
 from segduet.core.description import DatasetDescription
 from segduet.core.folders import DataRoot
 from segduet.core.manifest import RunManifest, utc
-from segduet.dataset.folds import Fold, declared_fold, stratified_grouped_folds, write_splits
+from segduet.dataset.folds import (
+    Fold,
+    declared_fold,
+    stratified_grouped_folds,
+    stratifying_task,
+    write_splits,
+)
 from segduet.nnunet.planning import plan_dataset
 from segduet.nnunet.preprocess import preprocess_dataset
 from segduet.preparation.prepare import prepare_case
@@ -86,7 +92,7 @@ def _folds(
     if declared and request.num_folds is None:
         return [declared]
     cases = [r.case for r in table if r.split != "test"]
-    task = description.tasks[0] if description.tasks else None
+    task = stratifying_task(description.tasks)
     return stratified_grouped_folds(
         table, task, cases=cases, num_folds=request.num_folds or 5, seed=request.seed
     )
@@ -106,7 +112,7 @@ def preprocess(
     workers: int = 1,
     on_case: Callable[[int, int, str], None] = lambda *_: None,
 ) -> RunManifest:
-    """Prepares every case with a mask; cases that are whole and unchanged are kept.
+    """Prepares every case but the test cases; cases that are whole and unchanged are kept.
 
     Args:
         on_case: called with (cases done, cases in all, case id).

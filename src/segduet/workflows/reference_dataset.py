@@ -36,15 +36,19 @@ class ReferenceDataset:
         table = CaseTable.read(folder / "cases.csv", description.tasks)
         return cls(folder=folder, description=description, table=table)
 
-    def references(self, tasks: Sequence[TaskSpec] = ()) -> References:
+    def references(
+        self, tasks: Sequence[TaskSpec] = (), *, masks_are_scored: bool = True
+    ) -> References:
         """Masks (in `labelsTr`, `labelsTs` or the folder itself) and classes to score against.
 
         Args:
             tasks: those of the dataset's tasks that are to be scored.
+            masks_are_scored: whether masks are compared at all.
         """
+        folders = [self.folder / "labelsTr", self.folder / "labelsTs", self.folder]
         return References(
             table=self.table,
-            mask_folders=[self.folder / "labelsTr", self.folder / "labelsTs", self.folder],
+            mask_folders=folders if masks_are_scored else [],
             file_ending=self.description.file_ending,
             labels=self.description.label_scheme,
             tasks=tasks,

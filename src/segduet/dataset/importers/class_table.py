@@ -1,13 +1,17 @@
-"""Tables of what is known about cases: `case`, a class, and if known patient, site and split."""
+"""Tables of what is known about cases: `case`, answers, and if known patient, site and split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segduet.core.answers import encode_target
 from segduet.core.cases import CaseRecord, parse_split
+from segduet.core.description import validated
 from segduet.core.errors import DataError, RequestError
 from segduet.core.files import read_csv
-from segduet.core.tasks import TaskSpec
+from segduet.core.tasks import FINDING_SEPARATOR, NO_FINDING, TaskSpec
 from segduet.dataset.importers.options import ImportOptions
+from segduet.dataset.importers.task_columns import TaskColumn
 
 _OWN_COLUMNS = ("case", "patient", "site", "split")
 
@@ -18,12 +22,12 @@ class ClassTable:
 
     Attributes:
         records: one per row, in table order; ids unique.
-        task: the task its class column stands for.
+        tasks: the tasks its columns stand for.
         where: the file, for messages.
     """
 
     records: tuple[CaseRecord, ...]
-    task: TaskSpec
+    tasks: tuple[TaskSpec, ...]
     where: str
 
     def by_case(self) -> dict[str, CaseRecord]:
@@ -32,16 +36,16 @@ class ClassTable:
 
 
 def read_class_table(source: Path, options: ImportOptions) -> ClassTable:
-    """Reads a class table; further columns are ignored, an empty class is unknown.
+    """Reads a class table; further columns are ignored, an empty cell is unknown.
 
     Raises:
-        RequestError: the class column is one of the table's own columns.
+        RequestError: a class column is one of the table's own columns, or options contradict.
         DataError: unreadable, without a row, a missing column, a repeated or empty case id, an
-            unknown split or class, or fewer than two classes.
+            unknown split, class or finding, text for a number, or fewer than two classes.
     """
     columns, rows = read_csv(source)
-    column = options.class_column
-    _check_columns(source, columns, column)
+    wanted = options.task_columns
+    _check_columns(source, columns, [column.name for column in wanted])
     if not rows:
         raise DataError(
             str(source),
@@ -49,11 +53,11 @@ def read_class_table(source: Path, options: ImportOptions) -> ClassTable:
             expected="a line for every image",
             remedy="Fill the table.",
         )
-    task = _task(source, [row[column] for row in rows if row[column]], options)
+    tasks = tuple(_task(source, [row[c.name] for row in rows if row[c.name]], c) for c in wanted)
     records: dict[str, CaseRecord] = {}
     for number, row in enumerate(rows, start=2):
         where = f"{source}, line {number}"
-        record = _record(row, task, where=where)
+        record = _record(row, tasks, where=where)
         if records.setdefault(record.case, record) is not record:
             raise DataError(
                 where,
@@ -61,7 +65,7 @@ def read_class_table(source: Path, options: ImportOptions) -> ClassTable:
                 expected="one line per case",
                 remedy="Remove one of the lines.",
             )
-    return ClassTable(records=tuple(records.values()), task=task, where=str(source))
+    return ClassTable(records=tuple(records.values()), tasks=tasks, where=str(source))
 
 
 def require_labels_table(options: ImportOptions, layout: str) -> Path:
@@ -80,48 +84,60 @@ def require_labels_table(options: ImportOptions, layout: str) -> Path:
     return options.labels_table
 
 
-def _check_columns(source: Path, columns: list[str], class_column: str) -> None:
-    if class_column in _OWN_COLUMNS:
+def _check_columns(source: Path, columns: list[str], wanted: list[str]) -> None:
+    own = [name for name in wanted if name in _OWN_COLUMNS]
+    if own:
         raise RequestError(
             "option class_column",
-            found=f"{class_column!r}",
+            found=f"{own[0]!r}",
             expected=f"a column other than {', '.join(_OWN_COLUMNS)}",
             remedy="Rename the column.",
         )
-    missing = [name for name in ("case", class_column) if name not in columns]
+    missing = [name for name in ("case", *wanted) if name not in columns]
     if missing:
         raise DataError(
             str(source),
             found=f"the columns {columns}, without {missing}",
-            expected=f"columns case and {class_column}",
-            remedy="Add the column, or name the class column with --class-column.",
+            expected=f"columns case and {', '.join(wanted)}",
+            remedy="Add the column, or name the class column with --class-column or --task.",
         )
 
 
-def _task(source: Path, found: list[str], options: ImportOptions) -> TaskSpec:
-    classes = options.classes or tuple(sorted(set(found)))
+def _task(source: Path, found: list[str], column: TaskColumn) -> TaskSpec:
+    where = f"{source}, column {column.name}"
+    content = {"name": column.name, "kind": column.kind, "unit": column.unit}
+    if column.kind == "regression":
+        return validated(TaskSpec, content, where=where)
+    classes = column.classes or _found_classes(found, column)
     if len(set(classes)) < 2:
         raise DataError(
-            f"{source}, column {options.class_column}",
+            where,
             found=f"the classes {list(classes)}",
             expected="two classes or more",
-            remedy="Fill the column, or name the classes with --classes.",
+            remedy="Fill the column, or name the classes with --classes or --task.",
         )
-    return TaskSpec(name=options.class_column, classes=classes)
+    return validated(TaskSpec, {**content, "classes": classes}, where=where)
 
 
-def _record(row: dict[str, str], task: TaskSpec, *, where: str) -> CaseRecord:
-    case, label = row["case"], row[task.name]
+def _found_classes(cells: list[str], column: TaskColumn) -> tuple[str, ...]:
+    if column.kind != "multilabel":
+        return tuple(sorted(set(cells)))
+    parts = {part.strip() for cell in cells for part in cell.split(FINDING_SEPARATOR)}
+    return tuple(sorted(parts - {NO_FINDING}))
+
+
+def _record(row: dict[str, str], tasks: Sequence[TaskSpec], *, where: str) -> CaseRecord:
+    case = row["case"]
     if not case:
         raise DataError(
             where, found="an empty case id", expected="an id", remedy="Fill or remove the line."
         )
-    if label:
-        task.index(label, where=f"{where}, case {case!r}")
+    for task in tasks:
+        encode_target(task, row[task.name], where=f"{where}, case {case!r}")
     return CaseRecord(
         case=case,
         patient=row.get("patient") or case,
         site=row.get("site", ""),
         split=parse_split(row.get("split", ""), where=where),
-        labels={task.name: label} if label else {},
+        labels={task.name: row[task.name] for task in tasks if row[task.name]},
     )

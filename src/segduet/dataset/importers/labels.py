@@ -37,9 +37,16 @@ def find_value_map(masks: Sequence[Path], options: ImportOptions) -> dict[int, i
 
     Raises:
         RequestError: as many names as values are needed, and there are not.
-        DataError: a mask cannot be read, has values that are no integers, or the values leave open
-            which labels are meant.
+        DataError: there is no mask, one cannot be read or has values that are no integers, or the
+            values leave open which labels are meant.
     """
+    if not masks:
+        raise DataError(
+            "masks",
+            found="not a single one",
+            expected="masks of at least some cases",
+            remedy="Check the path, and that masks are named like their images.",
+        )
     values = list(options.label_values)
     if not values:
         values = foreground_values(values_of_masks(masks, workers=options.workers))

@@ -51,7 +51,7 @@ def read_msd(root: Path, options: ImportOptions) -> SourceDataset:
 
     Args:
         root: the task's folder, with `dataset.json`.
-        options: `labels_table` (needed), `class_column`, `classes`, `channel_names`,
+        options: `labels_table` (needed), `class_column`, `classes`, `tasks`, `channel_names`,
             `region_mode`.
 
     Raises:
@@ -60,7 +60,9 @@ def read_msd(root: Path, options: ImportOptions) -> SourceDataset:
             image without a row, or a row without an image.
     """
     options.require_only(
-        "msd", "labels_table", "class_column", "classes", "channel_names", "region_mode"
+        "msd",
+        *("labels_table", "class_column", "classes", "tasks"),
+        *("channel_names", "region_mode"),
     )
     table = read_class_table(require_labels_table(options, "msd"), options)
     source = root / DESCRIPTION_FILE
@@ -72,7 +74,7 @@ def read_msd(root: Path, options: ImportOptions) -> SourceDataset:
     return SourceDataset(
         where=str(root),
         cases=cases,
-        tasks=(table.task,),
+        tasks=table.tasks,
         channel_names=options.channel_names or _channels(description),
         labels=labels,
         regions_class_order=order,

@@ -22,14 +22,17 @@ def read_nnunet(root: Path, options: ImportOptions) -> SourceDataset:
 
     Args:
         root: the `DatasetNNN_Name` folder.
-        options: `labels_table` (needed), `class_column`, `classes`.
+        options: `labels_table` (needed), `class_column`, `classes`, `tasks`,
+            `allow_missing_masks`.
 
     Raises:
         RequestError: no class table, or an option that has no effect here.
         DataError: an unusable dataset.json or table, stray files, a training image without a row,
             or a row without an image.
     """
-    options.require_only("nnunet", "labels_table", "class_column", "classes")
+    options.require_only(
+        "nnunet", "labels_table", "class_column", "classes", "tasks", "allow_missing_masks"
+    )
     table = read_class_table(require_labels_table(options, "nnunet"), options)
     description = DatasetDescription.read(root / DESCRIPTION_FILE)
     _refuse_listed_files(root, description)
@@ -42,10 +45,11 @@ def read_nnunet(root: Path, options: ImportOptions) -> SourceDataset:
     return SourceDataset(
         where=str(root),
         cases=tuple(cases),
-        tasks=(table.task,),
+        tasks=table.tasks,
         channel_names=tuple(name for _, name in channels),
         labels=description.labels,
         regions_class_order=tuple(description.regions_class_order or ()),
+        allows_missing_masks=options.allow_missing_masks,
     )
 
 

@@ -38,11 +38,12 @@ def read_table(root: Path, options: ImportOptions) -> SourceDataset:
     return SourceDataset(
         where=str(root),
         cases=tuple(cases),
-        tasks=(table.task,),
+        tasks=table.tasks,
         channel_names=names_of_channels(cases[0].images, options),
         labels=labels,
         regions_class_order=order,
         value_map=value_map,
+        allows_missing_masks=options.allow_missing_masks,
     )
 
 

@@ -1,0 +1,192 @@
+"""Which figures belong to which kind of task (B02). N cases, K classes or findings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from segduet.core.answers import decided_class, decided_findings
+from segduet.core.tasks import TaskSpec
+from segduet.metrics import confusion as of_confusion
+from segduet.metrics import findings as of_findings
+from segduet.metrics import probability as of_probability
+from segduet.metrics import regression as of_regression
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """How one figure follows from the cases drawn.
+
+    Attributes:
+        statistic: weights (..., N), how often each case counts -> figure (...), NaN if undefined.
+        undefined: why the figure is undefined, where it is.
+        unit: of the figure, empty for a share or score without one.
+    """
+
+    statistic: Statistic
+    undefined: str = "undefined"
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskMeasures:
+    """All figures of one task.
+
+    Attributes:
+        overall: metric name -> measure.
+        f1_by_class: class or finding -> measure.
+        auroc_by_class: finding -> measure; empty for other kinds.
+        confusion: weights -> (..., K, K) counts; None where classes do not exclude one another.
+    """
+
+    overall: Mapping[str, Measure]
+    f1_by_class: Mapping[str, Measure]
+    auroc_by_class: Mapping[str, Measure]
+    confusion: Statistic | None
+
+
+def task_measures(task: TaskSpec, reference: np.ndarray, answers: np.ndarray) -> TaskMeasures:
+    """The figures of a task's kind.
+
+    Args:
+        task: the question.
+        reference: (N,) int64 class indices, (N, K) bool findings, or (N,) float64 values.
+        answers: (N, A) float64, see `answer_probabilities`.
+    """
+    if task.kind == "regression":
+        overall = _of_values(task, reference, answers[:, 0])
+        return TaskMeasures(overall=overall, f1_by_class={}, auroc_by_class={}, confusion=None)
+    if task.kind == "multilabel":
+        return _of_findings(task, reference, answers)
+    return _of_classes(task, reference, answers)
+
+
+def _of_classes(task: TaskSpec, reference: np.ndarray, answers: np.ndarray) -> TaskMeasures:
+    chosen = decided_class(task, answers)
+
+    def matrix(weights: np.ndarray) -> np.ndarray:
+        return of_confusion.confusion_matrix(
+            reference, chosen, num_classes=len(task.classes), weights=weights
+        )
+
+    absent = [c for k, c in enumerate(task.classes) if k not in set(reference)]
+    undefined = f"classes {absent} do not occur in the reference" if absent else "undefined"
+    statistics = {**_of_matrix(matrix), **_of_kind(task, matrix, reference, answers)}
+    return TaskMeasures(
+        overall={
+            name: Measure(
+                statistic=statistic,
+                undefined=_KAPPA_UNDEFINED if name == "quadratic_kappa" else undefined,
+                unit="ranks" if name == "rank_error" else "",
+            )
+            for name, statistic in statistics.items()
+        },
+        f1_by_class=_each(
+            task.classes, lambda w: of_confusion.per_class_f1(matrix(w)), undefined=undefined
+        ),
+        auroc_by_class={},
+        confusion=matrix,
+    )
+
+
+_KAPPA_UNDEFINED = "reference and answers are all one and the same class"
+
+
+def _of_matrix(matrix: Statistic) -> dict[str, Statistic]:
+    return {
+        "macro_f1": lambda w: of_confusion.macro_f1(matrix(w)),
+        "balanced_accuracy": lambda w: of_confusion.balanced_accuracy(matrix(w)),
+        "accuracy": lambda w: of_confusion.accuracy(matrix(w)),
+    }
+
+
+def _of_kind(
+    task: TaskSpec, matrix: Statistic, truth: np.ndarray, chances: np.ndarray
+) -> dict[str, Statistic]:
+    brier = {"brier": lambda w: of_probability.brier(truth, chances, weights=w)}
+    if task.kind == "ordinal":
+        # its answer is a median, so that confidence of the top class (ECE) says nothing about it
+        return {
+            "quadratic_kappa": lambda w: of_confusion.quadratic_kappa(matrix(w)),
+            "rank_error": lambda w: of_confusion.rank_error(matrix(w)),
+            **brier,
+        }
+    ranking: dict[str, Statistic] = {
+        "auroc": lambda w: of_probability.auroc(truth, chances, weights=w)
+    }
+    if task.kind == "binary":
+        positive, score = truth == 1, chances[:, 1]
+        ranking |= {
+            "average_precision": lambda w: of_probability.average_precision(
+                positive, score, weights=w
+            ),
+            "sensitivity": lambda w: of_confusion.sensitivity(matrix(w)),
+            "specificity": lambda w: of_confusion.specificity(matrix(w)),
+        }
+    return {**ranking, **brier, "ece": lambda w: of_probability.ece(truth, chances, weights=w)}
+
+
+def _of_findings(task: TaskSpec, truth: np.ndarray, chances: np.ndarray) -> TaskMeasures:
+    said = decided_findings(chances)
+
+    def each(measure: Callable[..., np.ndarray]) -> Statistic:
+        columns = range(len(task.classes))
+        return lambda w: np.stack(
+            [measure(truth[:, k], chances[:, k], weights=w) for k in columns], axis=-1
+        )
+
+    def f1(weights: np.ndarray) -> np.ndarray:
+        return of_findings.finding_f1(truth, said, weights=weights)
+
+    auroc, precision = each(of_probability.binary_auroc), each(of_probability.average_precision)
+    constant = [n for k, n in enumerate(task.classes) if len(set(truth[:, k])) < 2]
+    undefined = f"findings {constant} are in no case or in all of them"
+    return TaskMeasures(
+        overall={
+            "macro_f1": Measure(statistic=lambda w: f1(w).mean(-1)),
+            "exact_match": Measure(
+                statistic=lambda w: of_findings.exact_match(truth, said, weights=w)
+            ),
+            "auroc": Measure(statistic=lambda w: auroc(w).mean(-1), undefined=undefined),
+            "average_precision": Measure(
+                statistic=lambda w: precision(w).mean(-1), undefined=undefined
+            ),
+        },
+        f1_by_class=_each(task.classes, f1),
+        auroc_by_class=_each(task.classes, auroc, undefined=undefined),
+        confusion=None,
+    )
+
+
+def _each(
+    names: tuple[str, ...], statistic: Statistic, *, undefined: str = "undefined"
+) -> dict[str, Measure]:
+    """One measure per name from a statistic (..., K) of all of them."""
+    return {
+        name: Measure(statistic=lambda w, k=k: statistic(w)[..., k], undefined=undefined)  # type: ignore[misc]
+        for k, name in enumerate(names)
+    }
+
+
+def _of_values(task: TaskSpec, truth: np.ndarray, said: np.ndarray) -> dict[str, Measure]:
+    unit = task.unit or ""
+    return {
+        "mae": Measure(
+            statistic=lambda w: of_regression.mean_absolute_error(truth, said, weights=w),
+            unit=unit,
+        ),
+        "rmse": Measure(
+            statistic=lambda w: of_regression.root_mean_squared_error(truth, said, weights=w),
+            unit=unit,
+        ),
+        "r2": Measure(
+            statistic=lambda w: of_regression.r_squared(truth, said, weights=w),
+            undefined="all true values are the same",
+        ),
+        "spearman": Measure(
+            statistic=lambda w: of_regression.spearman(truth, said, weights=w),
+            undefined="all true or all predicted values are the same",
+        ),
+    }

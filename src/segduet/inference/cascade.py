@@ -1,0 +1,76 @@
+"""The first stage of a cascade: a label map for the second stage's network (F14)."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from segduet.core.errors import RequestError
+from segduet.core.labels import LabelScheme
+from segduet.core.plan import ConfigurationPlan, Plan
+from segduet.core.tasks import TaskSpec
+from segduet.core.volume import Volume
+from segduet.inference.engine import Engine
+from segduet.inference.predictor import PredictionSettings, predict_prepared
+from segduet.inference.prepared_answer import ensemble
+from segduet.preparation.cascade import decide_on_next_grid
+from segduet.preparation.prepare import prepare_case
+
+
+def predict_for_next_stage(
+    engines: Sequence[Engine],
+    volume: Volume,
+    *,
+    case: str,
+    plan: Plan,
+    configuration: ConfigurationPlan,
+    next_configuration: ConfigurationPlan,
+    labels: LabelScheme,
+    tasks: Sequence[TaskSpec],
+    settings: PredictionSettings,
+) -> np.ndarray:
+    """What the first stage makes of an image, on the grid of the second stage's prepared case.
+
+    Args:
+        engines: one, or one per fold, whose logits are averaged.
+        volume: the image.
+        case: case id.
+        plan: what both stages were trained with.
+        configuration: the first stage's.
+        next_configuration: the second stage's.
+        labels: what the segmentation channels of both mean.
+        tasks: what the first stage answers about the case; may be empty.
+        settings: how to predict.
+
+    Returns:
+        (Z, Y, X) int16.
+
+    Raises:
+        DataError: the image does not fit the plan, or a network's answers are not finite.
+        RequestError: the networks do not segment, or the device has not enough memory.
+    """
+    prepared = prepare_case(volume, None, case=case, plan=plan, configuration=configuration)
+    answer = ensemble(
+        predict_prepared(
+            engine,
+            prepared,
+            patch_zyx=configuration.patch_size_zyx,
+            tasks=tasks,
+            settings=dataclasses.replace(settings, keep_attention=False),
+        )
+        for engine in engines
+    )
+    if not len(answer.logits):
+        raise RequestError(
+            "first stage of the cascade",
+            found="a model that only classifies",
+            expected="one that segments, for the second stage to start from",
+            remedy="Train the first stage again, with masks.",
+        )
+    return decide_on_next_grid(
+        answer.logits,
+        placement=prepared.placement,
+        configuration=configuration,
+        next_configuration=next_configuration,
+        labels=labels,
+    )

@@ -1,0 +1,42 @@
+"""A previous stage's label map as input channels, disturbed so that it is not trusted blindly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from segduet.training.augmentation.operations import sometimes
+
+
+def previous_stage_operations(values: Sequence[int], *, disturbed: bool) -> list[Any]:
+    """Moves the last map of `segmentation` to channels behind the image, one per value (F14).
+
+    It has been resampled and mirrored with the label map by then. What is disturbed is dilated,
+    eroded, opened or closed, or loses a connected component, each value apart.
+
+    Args:
+        values: foreground values, in the order of the channels.
+        disturbed: False leaves the channels as the previous stage decided.
+
+    Source: nnUNetTrainer.get_training_transforms (2.8.1), its operations and probabilities.
+    """
+    from batchgeneratorsv2.transforms.nnunet.random_binary_operator import (
+        ApplyRandomBinaryOperatorTransform,
+    )
+    from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
+        RemoveRandomConnectedComponentFromOneHotEncodingTransform,
+    )
+    from batchgeneratorsv2.transforms.nnunet.seg_to_onehot import MoveSegAsOneHotToDataTransform
+
+    moved = MoveSegAsOneHotToDataTransform(source_channel_idx=1, all_labels=tuple(values))
+    if not disturbed:
+        return [moved]
+    # counted from the end; a list for each, since they shuffle it
+    shaped = ApplyRandomBinaryOperatorTransform(
+        channel_idx=list(range(-len(values), 0)), strel_size=(1, 8), p_per_label=0.5
+    )
+    thinned = RemoveRandomConnectedComponentFromOneHotEncodingTransform(
+        channel_idx=list(range(-len(values), 0)),
+        fill_with_other_class_p=0,
+        dont_do_if_covers_more_than_x_percent=0.15,
+        p_per_label=0.5,
+    )
+    return [moved, sometimes(shaped, 0.4), sometimes(thinned, 0.2)]

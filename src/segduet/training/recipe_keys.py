@@ -1,0 +1,93 @@
+"""A recipe's content against `Recipe`: unknown keys are named, with the nearest known one (F57)."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from segduet.core.description import validated
+from segduet.core.errors import DataError
+from segduet.training.config import Recipe
+
+
+def checked_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
+    """The recipe of a parsed file with its changes.
+
+    Raises:
+        DataError: an unknown key, or a value of the wrong kind; the message names it.
+    """
+    try:
+        recipe = validated(Recipe, content, where=where)
+    except DataError as error:
+        cause = error.__cause__
+        first = cause.errors()[0] if isinstance(cause, ValidationError) else None
+        if first is None or first["type"] != "extra_forbidden":
+            raise
+        raise _unknown(_key_at(first["loc"], content), where) from error
+    _refuse_bools_as_numbers(content, recipe, where)
+    return recipe
+
+
+def recipe_keys() -> tuple[str, ...]:
+    """Every key a recipe file may have, with dots, such as `optimizer.learning_rate`."""
+    schema = Recipe.model_json_schema()
+    found = _keys(schema, schema.get("$defs", {}), prefix="")
+    return tuple(dict.fromkeys(["extends", "length", *found]))
+
+
+def _keys(
+    schema: Mapping[str, Any], definitions: Mapping[str, Any], *, prefix: str
+) -> Iterator[str]:
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+    for variant in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from _keys(variant, definitions, prefix=prefix)
+    for name, inner in schema.get("properties", {}).items():
+        yield prefix + name
+        yield from _keys(inner, definitions, prefix=f"{prefix}{name}.")
+
+
+def _key_at(location: Sequence[int | str], content: Any) -> str:
+    """The key with dots; pydantic's location also holds the kind of a section, which is no key."""
+    path = []
+    for part in location:
+        if isinstance(content, Mapping) and part in content:
+            path.append(str(part))
+            content = content[part]
+    return ".".join(path)
+
+
+def _unknown(key: str, where: str) -> DataError:
+    known = recipe_keys()
+    section = key.rpartition(".")[0]
+    beside = [k for k in known if k.rpartition(".")[0] == section]
+    near = _near(key, beside, cutoff=0.6) or _near(key, known, cutoff=0.8)
+    return DataError(
+        f"{where}, {key}",
+        found="an unknown key",
+        expected=f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(beside)}",
+        remedy="Correct or remove it; docs/recipes.md lists every key.",
+    )
+
+
+def _near(key: str, known: Sequence[str], *, cutoff: float) -> list[str]:
+    """Up to three known keys whose last word is like the key's."""
+    words = {k: k.rpartition(".")[2] for k in known}
+    like = difflib.get_close_matches(key.rpartition(".")[2], words.values(), cutoff=cutoff)
+    return [k for word in dict.fromkeys(like) for k, w in words.items() if w == word][:3]
+
+
+def _refuse_bools_as_numbers(content: Mapping[str, Any], model: BaseModel, where: str) -> None:
+    """Without this, true would become a 1."""
+    for key, value in content.items():
+        result = getattr(model, key)
+        if isinstance(value, bool) and not isinstance(result, bool):
+            raise DataError(
+                f"{where}, {key}",
+                found=str(value).lower(),
+                expected="a number",
+                remedy="Write the number.",
+            )
+        if isinstance(value, Mapping) and isinstance(result, BaseModel):
+            _refuse_bools_as_numbers(value, result, where)

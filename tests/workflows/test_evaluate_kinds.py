@@ -1,0 +1,116 @@
+"""B02: predictions.csv with every kind of answer, evaluated beside a dataset and reported."""
+
+import json
+
+import numpy as np
+import pytest
+
+from segduet.cli.answers import summary_lines
+from segduet.core.cases import CaseRecord, CaseTable
+from segduet.core.description import DatasetDescription, SegduetSection
+from segduet.core.folders import DataRoot
+from segduet.core.geometry import Geometry
+from segduet.core.prediction import Prediction
+from segduet.core.tasks import TaskSpec
+from segduet.inference.answers_file import write_answers
+from segduet.io.images import write_label_map
+from segduet.workflows.evaluation import EvaluateRequest, evaluate
+from segduet.workflows.reporting import report
+
+GRID = Geometry(shape_zyx=(2, 6, 6), spacing_zyx_mm=(10.0, 10.0, 10.0))
+TASKS = (
+    TaskSpec(name="shape", classes=("oval", "round")),
+    TaskSpec(name="cancer", kind="binary", classes=("no", "yes")),
+    TaskSpec(name="findings", kind="multilabel", classes=("cyst", "mass")),
+    TaskSpec(name="grade", kind="ordinal", classes=("low", "mid", "high")),
+    TaskSpec(name="size", kind="regression", unit="mm"),
+)
+
+
+def label_map(i: int) -> np.ndarray:
+    voxels = np.zeros(GRID.shape_zyx, np.uint8)
+    voxels[0, : 1 + i % 6, 1:5] = 1
+    return voxels
+
+
+def truth(i: int) -> dict[str, str]:
+    return {
+        "shape": ("oval", "round")[i % 2],
+        "cancer": ("no", "yes")[i % 2],
+        "findings": ("none", "cyst", "mass", "mass|cyst")[i % 4],
+        "grade": ("low", "mid", "high")[i % 3],
+        "size": str(4.0 * (1 + i % 6)),
+    }
+
+
+def right_answers(i: int) -> dict[str, np.ndarray]:
+    sure = np.array([0.9, 0.1])
+    held = np.array([i % 4 in (1, 3), i % 4 in (2, 3)])
+    return {
+        "shape": sure[:: 1 - 2 * (i % 2)],
+        "cancer": sure[:: 1 - 2 * (i % 2)],
+        "findings": np.where(held, 0.8, 0.3),
+        "grade": np.eye(3)[i % 3] * 0.7 + 0.1,
+        "size": np.array([4.0 * (1 + i % 6) + 0.5]),
+    }
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A reference of 12 training and 12 validation cases, and predictions of the latter."""
+    reference, predictions = tmp_path / "reference", tmp_path / "predictions"
+    records, answers = [], []
+    for i in range(24):
+        case, split = f"c{i:02d}", "train" if i < 12 else "val"
+        records.append(CaseRecord(case=case, patient=case, split=split, labels=truth(i)))
+        write_label_map(reference / "labelsTr" / f"{case}.nii.gz", label_map(i), GRID)
+        if split == "val":
+            write_label_map(predictions / f"{case}.nii.gz", label_map(i), GRID)
+            answers.append(
+                Prediction(
+                    case=case,
+                    label_map=label_map(i),
+                    geometry=GRID,
+                    probabilities=right_answers(i),
+                    evidence=dict.fromkeys(truth(i), 1.0),
+                )
+            )
+    CaseTable(records=tuple(records)).write(reference / "cases.csv", TASKS)
+    DatasetDescription(
+        channel_names={"0": "CT"},
+        labels={"background": 0, "organ": 1},
+        numTraining=24,
+        file_ending=".nii.gz",
+        segduet=SegduetSection(tasks=TASKS),
+    ).write(reference / "dataset.json")
+    write_answers(predictions / "predictions.csv", answers, TASKS)
+    return reference, predictions
+
+
+def test_every_kind_is_evaluated_and_reported(folders, tmp_path):
+    """Right answers but for a size that is half a millimetre too large everywhere."""
+    reference, predictions = folders
+    root = DataRoot.resolve(tmp_path / "data", {})
+    request = EvaluateRequest(
+        reference=str(reference), predictions=predictions, out=tmp_path / "out", split="val"
+    )
+    summary = evaluate(root, request).outcome
+    figures = summary["classification"]
+    for task in ("shape", "cancer", "findings", "grade"):
+        assert figures[task]["macro_f1"]["value"] == 1.0
+    assert figures["cancer"]["sensitivity"]["value"] == 1.0
+    assert figures["findings"]["auroc_by_class"]["mass"]["value"] == 1.0
+    assert figures["grade"]["quadratic_kappa"]["value"] == 1.0
+    assert figures["size"]["mae"]["value"] == pytest.approx(0.5)
+    assert figures["size"]["spearman"]["value"] == pytest.approx(1.0)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+    baselines = summary["baselines"]
+    assert set(baselines["mask_volume"]["classification"]) == {task.name for task in TASKS}
+    assert set(baselines["majority_class"]["classification"]) == {"shape", "cancer"}
+    by_volume = baselines["mask_volume"]["classification"]["size"]["mae"]["value"]
+    assert by_volume < baselines["median_value"]["classification"]["size"]["mae"]["value"]
+    lines = summary_lines(summary)
+    assert any(line.startswith("  Mean absolute error size: 0.500 mm (") for line in lines)
+    page = tmp_path / "report.html"
+    report(root, [tmp_path / "out"], page)
+    assert "→ 4.5 mm (+0.5)" in page.read_text()
