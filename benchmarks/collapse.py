@@ -1,6 +1,6 @@
 """Does the head learn a class that only texture tells, and does any run collapse to one class?
 
-Usage: python benchmarks/collapse.py --work DIR [--seeds 0 1 2 3 4]
+Usage: python benchmarks/collapse.py --work DIR [--seeds 0 1 2 3 4] [--recipe NAME] [--jobs 2]
 
 Texture-only pancreas phantoms (all subtypes have one outline, the volume tells nothing), training
 classes 16:26:21 (62:106:84), 36 validation cases, for every seed new phantoms and one training per
@@ -14,10 +14,12 @@ Writes docs/results/collapse.json.
 import argparse
 import dataclasses
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
 from results_file import write_result
 from segduet.core.files import read_csv
@@ -32,7 +34,7 @@ from segduet.workflows.train_request import TrainRequest
 from segduet.workflows.training import train
 
 COUNTS = {"train": (16, 26, 21), "validation": (12, 12, 12)}
-LENGTH = ["epochs=10", "steps_per_epoch=60"]
+LENGTH = ["epochs=8", "steps_per_epoch=50", "precision=bf16"]
 ARMS = {
     "default": [],
     "bottleneck": ["head.kind=bottleneck", "head.stages=null"],
@@ -46,20 +48,27 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--recipe", default="default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, a core each")
+    parser.add_argument("--only", choices=ARMS, help="look at one arm and write nothing")
     arguments = parser.parse_args()
-    runs = [
-        _run(_prepared(arguments.work, seed), arguments.recipe, seed, arm)
-        for seed in arguments.seeds
-        for arm in ARMS
-    ]
+    data = {seed: _prepared(arguments.work, seed) for seed in arguments.seeds}
+    wanted = [(s, arm) for s in arguments.seeds for arm in ARMS if arguments.only in (None, arm)]
+    with ProcessPoolExecutor(
+        arguments.jobs, get_context("spawn"), torch.set_num_threads, (1,)
+    ) as pool:
+        waiting = [pool.submit(_run, data[s], arguments.recipe, s, arm) for s, arm in wanted]
+        runs = [run.result() for run in waiting]
+    if arguments.only:
+        return
     gains = [
         _macro_f1(runs, seed, "default") - _macro_f1(runs, seed, "bottleneck")
         for seed in arguments.seeds
     ]
-    gain = mean_estimate(np.array(gains), [str(seed) for seed in arguments.seeds], seed=0)
+    gain = mean_estimate(gains, [str(seed) for seed in arguments.seeds], seed=0)
     collapsed = [run["seed"] for run in runs if run["arm"] == "default" and run["collapsed"]]
     figures = {
         "bars": {"mean_gain_in_macro_f1": BAR, "collapsed_default_runs": 0},
+        "recipe": arguments.recipe,
         "passed": gain.value >= BAR and not collapsed,
         "gain": {"value": gain.value, "ci95": gain.ci95, "n": gain.n, "unit": "seeds"},
         "collapsed_default_runs": collapsed,
@@ -88,7 +97,7 @@ def _run(data: tuple[DataRoot, str], recipe: str, seed: int, arm: str) -> dict[s
         TrainRequest(
             dataset=name,
             recipe=load_recipe(recipe, [*LENGTH, f"seed={seed}", *ARMS[arm]]),
-            name=arm,
+            name=f"{arm}-{Path(recipe).stem}",
             device="cpu",
             overwrite=True,
         ),

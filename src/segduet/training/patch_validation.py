@@ -25,7 +25,8 @@ def validate_patches(
     """Mean losses and `patch_dice` over the patches; the network's mode is left as it was.
 
     `patch_dice` is the mean over foreground regions of Dice with voxels pooled over all patches,
-    None where no patch holds foreground or no masks are drawn. It is not a DSC: see `full_case` in the history for that.
+    None where no patch holds foreground or no masks are drawn. It is not a DSC: see `full_case` in
+    the history for that.
     """
     was_training = network.training
     network.eval()

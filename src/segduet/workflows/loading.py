@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from segduet.core.errors import RequestError
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.prediction import Prediction
 from segduet.core.volume import Volume
@@ -112,17 +113,23 @@ def load(
     settings = PredictionSettings(
         step=step, mirror_axes=axes, aggregation=aggregation, keep_attention=keep_attention
     )
-    before = first_stage_folder(opened)
-    return LoadedModel(
-        model=opened,
-        engines=_torch_engines(opened, device=device, precision=precision),
-        settings=settings,
-        first_stage=(
-            load(before, device=device, precision=precision, mirrored=mirrored, step=step)
-            if before
-            else None
-        ),
-    )
+    first = None
+    if before := first_stage_folder(opened):
+        first = load(before, device=device, precision=precision, mirrored=mirrored, step=step)
+        _require_alike(first.model, opened)
+    engines = _torch_engines(opened, device=device, precision=precision)
+    return LoadedModel(model=opened, engines=engines, settings=settings, first_stage=first)
+
+
+def _require_alike(first: Model, second: Model) -> None:
+    axes = [model.plan.transpose_forward for model in (first, second)]
+    if first.labels != second.labels or axes[0] != axes[1]:
+        raise RequestError(
+            f"{second.folder}, second stage of a cascade",
+            found=f"other labels or another order of the axes than in {first.folder}",
+            expected="two stages of one dataset and plan",
+            remedy="Bring the first stage that it was trained after, or train both again.",
+        )
 
 
 def _torch_engines(model: Model, *, device: str, precision: str) -> tuple[Engine, ...]:
