@@ -588,7 +588,7 @@ def test_predicting_with_a_model_of_another_kind(
     shutil.copyfile(mine.run / "checkpoint_latest.safetensors", mine.run / "model.safetensors")
     out = tmp_path / "out"
     finished = segduet("predict", mine.model, mine.raw / "imagesTr", "--out", out)
-    refused(finished, "model.safetensors", "segduet-checkpoint-1", "segduet-model-1")
+    refused(finished, "model.safetensors", "segduet-checkpoint-1", "segduet-model-2")
     assert not out.exists()
 
 

@@ -105,7 +105,8 @@ def test_every_command_in_the_documents_is_understood(
     for name, *arguments in given:
         options = known.commands[name].make_context(name, list(arguments)).params
         if name == "train":
-            load_recipe(options["recipe"], list(options["change"] or []))
+            heat = ["thermal.enabled=true"] if options["thermal_guard"] else []
+            load_recipe(options["recipe"], [*(options["change"] or []), *heat])
         for task in options["task"] if name == "import" and options["task"] else ():
             parse_task_column(task)
 
@@ -166,8 +167,9 @@ def test_every_key_of_a_recipe_stands_in_its_page_with_its_default(pages: dict[s
 
 
 def test_no_page_names_a_key_that_is_gone(pages: dict[str, str]) -> None:
-    sections = {key.partition(".")[0] for key in recipe_keys() if "." in key}
+    keys = set(recipe_keys())
+    sections = {key.partition(".")[0] for key in keys if "." in key}
     pattern = re.compile(rf"`((?:{'|'.join(sorted(sections))})\.\w[\w.]*)(?:=[^`]*)?`")
     named = {(page, key) for page, text in pages.items() for key in pattern.findall(text)}
     assert len(named) > 100
-    assert {(page, key) for page, key in named if key not in recipe_keys()} == set()
+    assert {(page, key) for page, key in named if key not in keys} == set()

@@ -16,6 +16,7 @@ TORCH_FREE = (
     "preparation",
     "windows",
     "metrics",
+    "morphometry",
     "evaluation",
     "reporting",
 )

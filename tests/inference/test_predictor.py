@@ -13,7 +13,7 @@ from segduet.core.plan import Plan
 from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
-from segduet.inference.engine import HeadAnswers, WindowAnswers
+from segduet.inference.engine import HeadAnswers, Member, WindowAnswers
 from segduet.inference.predictor import PredictionSettings, predict_case, predict_prepared
 from segduet.windows.tiles import region_at, tile_starts
 
@@ -204,8 +204,9 @@ def _volume(shape=(6, 12, 9)):
 def _predict(engines, volume, tasks=(_TASK,), **changes):
     plan = _plan()
     return predict_case(
-        engines, volume, case="case_1", plan=plan, configuration=plan.configuration("c"),
-        labels=_LABELS, tasks=tasks, settings=PredictionSettings(**changes),
+        [Member(engine=engine, tasks=tasks) for engine in engines], volume, case="case_1",
+        plan=plan, configuration=plan.configuration("c"), labels=_LABELS,
+        settings=PredictionSettings(**changes),
     )  # fmt: skip
 
 

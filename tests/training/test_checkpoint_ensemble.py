@@ -12,6 +12,7 @@ from segduet.core.geometry import Geometry
 from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
 from segduet.inference.predictor import predict_case
+from segduet.networks.record import NetworkRecord
 from segduet.training.checkpoint import write_model
 from segduet.training.loop import train
 from segduet.workflows.models import model_header, open_model, write_model_folder
@@ -39,7 +40,7 @@ def train_folder(make_job, plan, tmp_path):
             averaging={"kind": "none"},
             optimizer={"name": "adamw", "learning_rate": 1e-2},
         )
-        header = model_header([TASK], job.recipe.head)
+        header = model_header([TASK], NetworkRecord(head=job.recipe.head))
         state = train(dataclasses.replace(job, model_header=header), resume=False)
         write_model_folder(folder, plan, DESCRIPTION)
         write_model(folder / "fold_0" / "model.safetensors", state.model, header)
@@ -54,16 +55,15 @@ def _volume():
     return Volume(array=image, geometry=geometry)
 
 
-def _predict(loaded, engines):
+def _predict(loaded, members):
     model = loaded.model
     return predict_case(
-        engines,
+        members,
         _volume(),
         case="c",
         plan=model.plan,
         configuration=model.configuration,
         labels=model.labels,
-        tasks=model.tasks,
         settings=loaded.settings,
     )
 
@@ -76,12 +76,12 @@ def test_the_ensembles_softmax_is_the_mean_of_its_models(train_folder):
         "model_epoch_0001.safetensors",
         "model_epoch_0002.safetensors",
     ]
-    single = [_predict(loaded, [engine]).probabilities["kind"] for engine in loaded.engines]
+    single = [_predict(loaded, [member]).probabilities["kind"] for member in loaded.members]
     together = loaded.predict(_volume()).probabilities["kind"]
     np.testing.assert_allclose(together, np.mean(single, axis=0), rtol=1e-12)
     assert len(single) == 3
     final = segduet.load(folder, device="cpu", mirrored=False)
-    assert len(final.engines) == 1
+    assert len(final.members) == 1
     np.testing.assert_array_equal(final.predict(_volume()).probabilities["kind"], single[0])
     assert not np.allclose(together, single[0], atol=1e-6)  # on differs from off
 

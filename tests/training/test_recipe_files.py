@@ -2,7 +2,9 @@ from importlib import resources
 
 import pytest
 
+from segduet.balancing.config import FixedConfig
 from segduet.core.errors import DataError, RequestError
+from segduet.training.averaging_config import EmaConfig
 from segduet.training.config import Recipe
 from segduet.training.lengths import LENGTHS
 from segduet.training.recipe_files import load_recipe, recipe_names
@@ -104,6 +106,13 @@ def test_a_value_of_the_wrong_kind_is_refused(change, found):
 def test_a_change_that_is_no_assignment_is_refused(change):
     with pytest.raises(RequestError, match="--set"):
         load_recipe("default", [change])
+
+
+def test_a_section_that_names_no_kind_is_of_the_defaults(write):
+    """F57: neither in a change nor in a file."""
+    assert load_recipe("default", ["averaging.decay=0.99"]).averaging == EmaConfig(decay=0.99)
+    found = load_recipe(write("own.yaml", "balancing: {task_weight: 0.7}"))
+    assert found.balancing == FixedConfig(task_weight=0.7)
 
 
 def test_an_unknown_recipe_lists_the_known_ones():

@@ -1,6 +1,5 @@
 """F26: a segmenter and a classifier trained apart, joined through the commands."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -116,4 +115,82 @@ def test_two_networks_joined_by_identity_stitches_answer_as_they_did_apart(
         np.testing.assert_array_equal(mine, apart)
     _, chances_apart = answer(donors["classification"])
     np.testing.assert_allclose(chances, chances_apart, atol=0.02)
-"""PLACEHOLDER"""
+
+
+def test_with_other_stitches_they_share_at_once(
+    train: Train, donors: dict[str, Path], join: tuple[object, ...], answer: Callable[..., Any]
+) -> None:
+    """F25: the switch acts on weights that are the same in all else."""
+    soft = network("soft_quickfcn", stitch_init="near_identity")
+    _, chances = answer(run_of(train("stitched", *soft, *STILL, *join)))
+    _, chances_apart = answer(donors["classification"])
+    assert not np.allclose(chances, chances_apart, atol=1e-4)
+
+
+@pytest.mark.parametrize("donor", ["segmentation", "classification"])
+def test_a_shared_encoder_comes_from_the_named_donor(
+    train: Train, donors: dict[str, Path], join: tuple[object, ...], donor: str
+) -> None:
+    """F24, F26: the other encoder is named key by key, and nothing else is."""
+    name = f"hard-{donor}"
+    joint = run_of(train(name, *network("quicknat"), *STILL, *join, "--shared-encoder-from", donor))
+    weights, _ = read_model(joint / "model.safetensors")
+    given, _ = read_model(donors[donor] / "model.safetensors")
+    encoder = [key for key in weights if key.startswith("encoder.")]
+    for key in encoder:
+        np.testing.assert_allclose(weights[key], given[key], rtol=0, atol=1e-9)
+    (other,) = donors.keys() - {donor}
+    assert sorted(warnings_of(joint)) == sorted(f"{other}: {key}" for key in encoder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "words"),
+    [
+        ("quicknat", ("--pretrained-classifier", "{classification}"), ("--pretrained (a",)),
+        ("quicknat", ("--shared-encoder-from", "segmentation"), ("without its partners",)),
+        (
+            "quicknat",
+            ("--pretrained", "{segmentation}", "--shared-encoder-from", "segmentation"),
+            ("without its partners", "to be joined"),
+        ),
+        (
+            "quicknat",
+            ("--pretrained", "{segmentation}", "--pretrained-classifier", "{classification}"),
+            ("shared_encoder_from", "one encoder for both"),
+        ),
+        (
+            "soft_quickfcn",
+            (
+                *("--pretrained", "{segmentation}", "--pretrained-classifier", "{classification}"),
+                *("--shared-encoder-from", "classification"),
+            ),
+            ("shared_encoder_from", "each column has its own"),
+        ),
+        (
+            "soft_quickfcn",
+            ("--pretrained", "{segmentation}", "--pretrained-classifier", "nowhere.safetensors"),
+            ("nowhere.safetensors",),
+        ),
+    ],
+)
+def test_what_cannot_be_joined_is_refused_in_one_message(
+    train: Train, donors: dict[str, Path], kind: str, arguments: tuple[str, ...], words: tuple[str]
+) -> None:
+    files = {name: run / "model.safetensors" for name, run in donors.items()}
+    refused = train("refused", *network(kind), *(part.format(**files) for part in arguments))
+    assert refused.code == 2
+    assert refused.out == ""
+    assert len(refused.err.splitlines()) == 1
+    assert refused.err.startswith("error: ")
+    assert [word for word in words if word not in refused.err] == []
+
+
+def test_donors_of_another_width_are_refused(train: Train, join: tuple[object, ...]) -> None:
+    """F26, bad input: weights of another shape cannot be mistaken for trained ones."""
+    wider = (
+        "--set",
+        "network=" + json.dumps({"kind": "soft_quickfcn", **NETWORK, "num_filters": 6}),
+    )
+    refused = train("refused", *wider, *join)
+    assert refused.code == 2, refused.code
+    assert len(refused.err.splitlines()) == 1

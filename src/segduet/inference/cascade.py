@@ -8,9 +8,8 @@ import numpy as np
 from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan, Plan
-from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
-from segduet.inference.engine import Engine
+from segduet.inference.engine import Member
 from segduet.inference.predictor import PredictionSettings, predict_prepared
 from segduet.inference.prepared_answer import ensemble
 from segduet.preparation.cascade import decide_on_next_grid
@@ -18,7 +17,7 @@ from segduet.preparation.prepare import prepare_case
 
 
 def predict_for_next_stage(
-    engines: Sequence[Engine],
+    members: Sequence[Member],
     volume: Volume,
     *,
     case: str,
@@ -26,20 +25,18 @@ def predict_for_next_stage(
     configuration: ConfigurationPlan,
     next_configuration: ConfigurationPlan,
     labels: LabelScheme,
-    tasks: Sequence[TaskSpec],
     settings: PredictionSettings,
 ) -> np.ndarray:
     """What the first stage makes of an image, on the grid of the second stage's prepared case.
 
     Args:
-        engines: one, or one per fold, whose logits are averaged.
+        members: one, or one per fold, whose logits are averaged.
         volume: the image.
         case: case id.
         plan: what both stages were trained with.
         configuration: the first stage's.
         next_configuration: the second stage's.
         labels: what the segmentation channels of both mean.
-        tasks: what the first stage answers about the case; may be empty.
         settings: how to predict.
 
     Returns:
@@ -52,13 +49,13 @@ def predict_for_next_stage(
     prepared = prepare_case(volume, None, case=case, plan=plan, configuration=configuration)
     answer = ensemble(
         predict_prepared(
-            engine,
+            member.engine,
             prepared,
             patch_zyx=configuration.patch_size_zyx,
-            tasks=tasks,
+            tasks=member.tasks,
             settings=dataclasses.replace(settings, keep_attention=False),
         )
-        for engine in engines
+        for member in members
     )
     if not len(answer.logits):
         raise RequestError(

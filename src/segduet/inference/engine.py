@@ -13,6 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from segduet.core.tasks import TaskSpec
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowAnswers:
@@ -88,3 +90,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Frees the network's memory; the engine cannot be used afterwards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One network of an ensemble, ready to run.
+
+    Attributes:
+        engine: runs it.
+        tasks: what it answers about a case; may be empty. The members of an ensemble answer the
+            same questions, but a regression has the scale of each member's own training cases.
+    """
+
+    engine: Engine
+    tasks: tuple[TaskSpec, ...] = ()

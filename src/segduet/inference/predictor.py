@@ -21,7 +21,7 @@ from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
 from segduet.inference.answering import answer_case
 from segduet.inference.collecting import CollectedAnswers, WindowCutter
-from segduet.inference.engine import Engine
+from segduet.inference.engine import Engine, Member
 from segduet.inference.mirroring import attend_mirrored, mirror_combinations, predict_mirrored
 from segduet.inference.prepared_answer import PreparedAnswer, ensemble
 from segduet.inference.shares import WindowShares
@@ -78,34 +78,32 @@ class PredictionSettings:
 
 
 def predict_case(
-    engines: Sequence[Engine],
+    members: Sequence[Member],
     volume: Volume,
     *,
     case: str,
     plan: Plan,
     configuration: ConfigurationPlan,
     labels: LabelScheme,
-    tasks: Sequence[TaskSpec],
     settings: PredictionSettings,
     previous: np.ndarray | None = None,
 ) -> Prediction:
     """Label map and class probabilities of one image, on its own grid.
 
     Args:
-        engines: one, or one per fold: their logits and their probabilities are averaged.
+        members: one, or one per fold: their logits and their answers are averaged.
         volume: the image.
         case: case id.
         plan: what the networks were trained with.
         configuration: the configuration they were trained in.
         labels: what their segmentation channels mean.
-        tasks: what they answer about the case; may be empty.
         settings: how to predict.
         previous: (Z, Y, X) integers, what the stage before made of the image, see
             `predict_for_next_stage`; None outside a cascade's second stage.
 
     Raises:
         DataError: the image does not fit the plan, a network's answers are not finite, or a
-            network does not answer exactly these tasks.
+            network does not answer exactly its tasks.
         RequestError: the settings do not fit the network, or the device has not enough memory.
     """
     clock = _Stopwatch()
@@ -115,13 +113,13 @@ def predict_case(
     clock.lap("prepare")
     answer = ensemble(
         predict_prepared(
-            engine,
+            member.engine,
             prepared,
             patch_zyx=configuration.patch_size_zyx,
-            tasks=tasks,
+            tasks=member.tasks,
             settings=settings,
         )
-        for engine in engines
+        for member in members
     )
     clock.lap("network")
     prediction = answer.on_native_grid(prepared, configuration=configuration, labels=labels)

@@ -12,13 +12,13 @@ from segduet.training.config import Recipe
 
 
 def checked_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
-    """The recipe of a parsed file with its changes.
+    """The recipe of a parsed file with its changes; a section without a kind is of the default's.
 
     Raises:
         DataError: an unknown key, or a value of the wrong kind; the message names it.
     """
     try:
-        recipe = validated(Recipe, content, where=where)
+        recipe = validated(Recipe, _with_kinds(content), where=where)
     except DataError as error:
         cause = error.__cause__
         first = cause.errors()[0] if isinstance(cause, ValidationError) else None
@@ -27,6 +27,23 @@ def checked_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
         raise _unknown(_key_at(first["loc"], content), where) from error
     _refuse_bools_as_numbers(content, recipe, where)
     return recipe
+
+
+def _with_kinds(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Pydantic cannot choose among kinds where a section such as `{decay: 0.99}` names none."""
+    kinds = {name: section["kind"] for name, section in _default_sections() if "kind" in section}
+    return {
+        name: {"kind": kinds[name], **value}
+        if name in kinds and isinstance(value, Mapping)
+        else value
+        for name, value in content.items()
+    }
+
+
+def _default_sections() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, value in Recipe().model_dump(mode="json").items():
+        if isinstance(value, Mapping):
+            yield name, value
 
 
 def recipe_keys() -> tuple[str, ...]:

@@ -15,21 +15,21 @@ from segduet.core.prediction import Prediction
 from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
 from segduet.inference.cascade import predict_for_next_stage
-from segduet.inference.engine import Engine
+from segduet.inference.engine import Member
 from segduet.inference.predictor import PredictionSettings, predict_case
 from segduet.workflows.models import Checkpoints, Model, first_stage_folder, open_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """A model with its networks in memory, one engine per fold, or per model of a fold.
+    """A model with its networks in memory, one member per fold, or per model of a fold.
 
     Attributes:
         first_stage: of a cascade's second stage, the model whose label maps it is fed with.
     """
 
     model: Model
-    engines: tuple[Engine, ...]
+    members: tuple[Member, ...]
     settings: PredictionSettings
     first_stage: "LoadedModel | None" = None
 
@@ -50,13 +50,12 @@ class LoadedModel:
             previous = self.first_stage._for_next_stage(volume, case, self.model.configuration)
             seconds = {"first_stage": time.perf_counter() - started}
         prediction = predict_case(
-            self.engines,
+            self.members,
             volume,
             case=case,
             plan=self.model.plan,
             configuration=self.model.configuration,
             labels=self.model.labels,
-            tasks=self.model.tasks,
             settings=self.settings,
             previous=previous,
         )
@@ -66,14 +65,13 @@ class LoadedModel:
         self, volume: Volume, case: str, next_configuration: ConfigurationPlan
     ) -> np.ndarray:
         return predict_for_next_stage(
-            self.engines,
+            self.members,
             volume,
             case=case,
             plan=self.model.plan,
             configuration=self.model.configuration,
             next_configuration=next_configuration,
             labels=self.model.labels,
-            tasks=self.model.tasks,
             settings=self.settings,
         )
 
@@ -117,8 +115,8 @@ def load(
     if before := first_stage_folder(opened):
         first = load(before, device=device, precision=precision, mirrored=mirrored, step=step)
         _require_alike(first.model, opened)
-    engines = _torch_engines(opened, device=device, precision=precision)
-    return LoadedModel(model=opened, engines=engines, settings=settings, first_stage=first)
+    members = _torch_members(opened, device=device, precision=precision)
+    return LoadedModel(model=opened, members=members, settings=settings, first_stage=first)
 
 
 def _require_alike(first: Model, second: Model) -> None:
@@ -132,7 +130,7 @@ def _require_alike(first: Model, second: Model) -> None:
         )
 
 
-def _torch_engines(model: Model, *, device: str, precision: str) -> tuple[Engine, ...]:
+def _torch_members(model: Model, *, device: str, precision: str) -> tuple[Member, ...]:
     from segduet.inference.engines.torch_engine import Precision, TorchEngine
     from segduet.training.allocator import keep_freed_memory
     from segduet.training.devices import choose_compute
@@ -141,11 +139,14 @@ def _torch_engines(model: Model, *, device: str, precision: str) -> tuple[Engine
     if compute.device.type == "cpu":
         keep_freed_memory()
     return tuple(
-        TorchEngine(
-            network,
-            num_spatial_dims=model.configuration.num_spatial_dims,
-            device=str(compute.device),
-            precision=Precision(compute.precision),
+        Member(
+            engine=TorchEngine(
+                trained.network,
+                num_spatial_dims=model.configuration.num_spatial_dims,
+                device=str(compute.device),
+                precision=Precision(compute.precision),
+            ),
+            tasks=trained.tasks,
         )
-        for network in model.networks()
+        for trained in model.networks()
     )

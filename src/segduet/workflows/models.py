@@ -1,6 +1,6 @@
 """Opening a trained model: ours, or a stock nnU-Net model folder (B11)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from segduet.nnunet.checkpoints import StockCheckpoint
 
 MODEL_FILE = "model.safetensors"
-MODEL_FORMAT = "segduet-model-1"
+MODEL_FORMAT = "segduet-model-2"
 
 
 class Checkpoints(StrEnum):
@@ -39,11 +39,24 @@ class Checkpoints(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedNetwork:
+    """One network of a model folder.
+
+    Attributes:
+        tasks: what it answers about a case, regressions with the scale of its own training cases.
+    """
+
+    network: "JointNetwork"
+    tasks: tuple[TaskSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A model folder: one plan, one configuration, one network per fold.
 
     Attributes:
-        tasks: case-level tasks it answers; empty where nnU-Net's own trainer made it.
+        tasks: case-level tasks all its networks answer, without their scales; empty where
+            nnU-Net's own trainer made it.
         mirror_axes: spatial axes the networks were trained to be mirrored along (all, unless a
             stock trainer did without).
         fold_files: fold name -> weights, `model.safetensors` or a stock checkpoint.
@@ -69,11 +82,11 @@ class Model:
         """What the predicted label maps mean."""
         return self.description.label_scheme
 
-    def networks(self) -> "list[JointNetwork]":
+    def networks(self) -> list[TrainedNetwork]:
         """Builds every fold's network, and those kept on the way, in evaluation mode.
 
         Raises:
-            DataError: weights are damaged or do not fit the plan.
+            DataError: weights are damaged or do not fit the plan, or answer other tasks.
         """
         return [_load_network(self, path) for path in (*self.fold_files.values(), *self.kept_files)]
 
@@ -175,12 +188,20 @@ def _tasks_and_mirroring(
 ) -> tuple[tuple[TaskSpec, ...], tuple[int, ...]]:
     if weights.name == MODEL_FILE:
         _, header = _read_ours(weights)
-        tasks = tuple(validated(TaskSpec, t, where=str(weights)) for t in header["tasks"])
+        tasks = _without_scales(_header_tasks(header, weights))
         return tasks, tuple(range(plan.configuration(configuration).num_spatial_dims))
     checkpoint = _read_stock(weights)
     # our trainer inside stock nnU-Net leaves heads in the checkpoint; nnU-Net's own has none
     has_heads = any(k.startswith("heads.") for k in checkpoint.weights)
     return plan.segduet.tasks if has_heads else (), checkpoint.mirror_axes
+
+
+def _header_tasks(header: Mapping[str, Any], weights: Path) -> tuple[TaskSpec, ...]:
+    return tuple(validated(TaskSpec, task, where=str(weights)) for task in header["tasks"])
+
+
+def _without_scales(tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
+    return tuple(task.model_copy(update={"scale": None}) for task in tasks)
 
 
 def _read_ours(weights: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
@@ -197,13 +218,15 @@ def _read_ours(weights: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     return tensors, header
 
 
-def _load_network(model: Model, weights: Path) -> "JointNetwork":
+def _load_network(model: Model, weights: Path) -> TrainedNetwork:
     from segduet.networks.joint import build_joint_network
     from segduet.networks.record import NetworkRecord
     from segduet.training.checkpoint import load_unique
 
     is_ours = weights.suffix == ".safetensors"
     tensors, header = _read_ours(weights) if is_ours else ({}, {})
+    tasks = _header_tasks(header, weights) if is_ours else model.tasks
+    _require_same_tasks(model, tasks, weights)
     header = {key: header[key] for key in ("head", "network", "with_masks") if key in header}
     record = validated(NetworkRecord, header, where=str(weights))
     network = build_joint_network(
@@ -214,7 +237,7 @@ def _load_network(model: Model, weights: Path) -> "JointNetwork":
             labels=model.labels,
         ),
         labels=model.labels,
-        tasks=model.tasks,
+        tasks=tasks,
         head=record.head,
         deep_supervision=False,
         backbone=record.network,
@@ -224,7 +247,17 @@ def _load_network(model: Model, weights: Path) -> "JointNetwork":
         load_unique(network, tensors, where=str(weights))
     else:
         _load_stock(network, weights)
-    return network.eval()
+    return TrainedNetwork(network=network.eval(), tasks=tasks)
+
+
+def _require_same_tasks(model: Model, tasks: Sequence[TaskSpec], weights: Path) -> None:
+    if _without_scales(tasks) != model.tasks:
+        raise DataError(
+            str(weights),
+            found=f"a network that answers {[task.name for task in tasks]}",
+            expected=f"the same questions as the other folds, {[t.name for t in model.tasks]}",
+            remedy="Choose folds of one kind with --folds, or train them with the same recipe.",
+        )
 
 
 def _load_stock(network: "JointNetwork", checkpoint: Path) -> None:

@@ -106,7 +106,7 @@ def predict(
         outcome={
             "cases": len(rows),
             "failed": {row.case: row.message for row in rows if row.status == "failed"},
-            "engines": [engine.name for engine in loaded.engines],
+            "engines": [member.engine.name for member in loaded.members],
         },
         started=utc(started),
         seconds=time.time() - started,

@@ -24,6 +24,15 @@ _OPERATIONS: dict[AugmentationPreset, Callable[[AugmentationPlan], list[Any]]] =
     "cue_preserving": cue_preserving_operations,
 }
 
+#: Probability that a value of a previous stage is disturbed where a patch is, as in nnU-Net.
+_DISTURBED: dict[AugmentationPreset, float] = {
+    "none": 0.0,
+    "mild": 0.5,
+    "default": 0.5,
+    "da5": 1.0,
+    "cue_preserving": 0.5,
+}
+
 
 def build_augmentation(
     plan: AugmentationPlan, preset: AugmentationPreset, *, fed_values: Sequence[int] = ()
@@ -51,5 +60,5 @@ def build_augmentation(
 
     operations = _OPERATIONS[preset](plan)
     if fed_values:
-        operations += previous_stage_operations(fed_values, disturbed=preset != "none")
+        operations += previous_stage_operations(fed_values, p_per_value=_DISTURBED[preset])
     return ComposeTransforms(operations)

@@ -6,7 +6,7 @@ from typing import Any
 from segduet.training.augmentation.operations import sometimes
 
 
-def previous_stage_operations(values: Sequence[int], *, disturbed: bool) -> list[Any]:
+def previous_stage_operations(values: Sequence[int], *, p_per_value: float) -> list[Any]:
     """Moves the last map of `segmentation` to channels behind the image, one per value (F14).
 
     It has been resampled and mirrored with the label map by then. What is disturbed is dilated,
@@ -14,9 +14,10 @@ def previous_stage_operations(values: Sequence[int], *, disturbed: bool) -> list
 
     Args:
         values: foreground values, in the order of the channels.
-        disturbed: False leaves the channels as the previous stage decided.
+        p_per_value: probability that a value is disturbed where a patch is; 0 leaves the channels
+            as the previous stage decided.
 
-    Source: nnUNetTrainer.get_training_transforms (2.8.1), its operations and probabilities.
+    Source: get_training_transforms of nnUNetTrainer (0.5 per value) and nnUNetTrainerDA5 (1), 2.8.1.
     """
     from batchgeneratorsv2.transforms.nnunet.random_binary_operator import (
         ApplyRandomBinaryOperatorTransform,
@@ -27,16 +28,16 @@ def previous_stage_operations(values: Sequence[int], *, disturbed: bool) -> list
     from batchgeneratorsv2.transforms.nnunet.seg_to_onehot import MoveSegAsOneHotToDataTransform
 
     moved = MoveSegAsOneHotToDataTransform(source_channel_idx=1, all_labels=tuple(values))
-    if not disturbed:
+    if p_per_value == 0:
         return [moved]
     # counted from the end; a list for each, since they shuffle it
     shaped = ApplyRandomBinaryOperatorTransform(
-        channel_idx=list(range(-len(values), 0)), strel_size=(1, 8), p_per_label=0.5
+        channel_idx=list(range(-len(values), 0)), strel_size=(1, 8), p_per_label=p_per_value
     )
     thinned = RemoveRandomConnectedComponentFromOneHotEncodingTransform(
         channel_idx=list(range(-len(values), 0)),
         fill_with_other_class_p=0,
         dont_do_if_covers_more_than_x_percent=0.15,
-        p_per_label=0.5,
+        p_per_label=p_per_value,
     )
     return [moved, sometimes(shaped, 0.4), sometimes(thinned, 0.2)]
