@@ -143,9 +143,14 @@ def test_a_donor_of_which_nothing_has_a_place_is_refused():
 
 def test_donors_of_another_size_are_refused():
     joint = Network(5, "identity", filters=4)
-    weights = {k: v for k, v in Network(1, "single").state_dict().items() if v.ndim > 1}
-    with pytest.raises(DataError, match="none of which fits"):
-        join_pretrained(joint, weights, weights)
+    weights = Network(1, "single").state_dict()
+    fitting = Network(1, "single", filters=4).state_dict()
+    with pytest.raises(
+        DataError, match=r"segmentation weights: .*none of which fits.*\(3, 1, 3, 3"
+    ):
+        join_pretrained(joint, weights, fitting)
+    with pytest.raises(DataError, match=r"classification weights: .*none of which fits"):
+        join_pretrained(joint, fitting, weights)
 
 
 @pytest.mark.parametrize(("encoder", "donor"), [("identity", "segmentation"), ("single", None)])

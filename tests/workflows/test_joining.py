@@ -20,11 +20,15 @@ NETWORK = {
     "normalisation": "instance",
 }
 STEPS = (
-    *("--set", "epochs=1", "--set", "steps_per_epoch=2", "--set", "head.hidden=[8]"),
+    *("--set", "epochs=1", "--set", "head.hidden=[8]"),
     *("--set", "validation={patches_per_epoch: 0, final: false}"),
     *("--set", "balancing={kind: fixed}", "--precision", "fp32"),
 )
-STILL = ("--set", "optimizer.learning_rate=1e-12", "--set", "schedule={kind: constant}")
+LEARNING = ("--set", "optimizer.learning_rate=0.01", "--set", "steps_per_epoch=12")
+STILL = ("--set", "optimizer.learning_rate=1e-12", "--set", "steps_per_epoch=1")
+
+#: The running statistics of a head go on with every step, whatever the rate.
+STATISTICS = ("mean", "variance", "num_batches")
 
 Train = Callable[..., Any]
 
@@ -57,7 +61,9 @@ def donors(train: Train) -> dict[str, Path]:
     """Run folders of the two networks trained apart."""
     return {
         answers: run_of(
-            train(f"donor-{answers}", *network("quicknat"), "--set", f"answers={answers}")
+            train(
+                f"donor-{answers}", *network("quicknat"), *LEARNING, "--set", f"answers={answers}"
+            )
         )
         for answers in ("segmentation", "classification")
     }
@@ -113,7 +119,14 @@ def test_two_networks_joined_by_identity_stitches_answer_as_they_did_apart(
     assert len(masks) == 12
     for mine, apart in zip(masks, masks_apart, strict=True):
         np.testing.assert_array_equal(mine, apart)
+        assert 0 < mine.mean() < 1
+    classifier, _ = read_model(donors["classification"] / "model.safetensors")
+    for key, weight in classifier.items():
+        if key.rsplit(".", 1)[-1] not in STATISTICS:
+            mine = weights[key.replace("encoder.", "encoder.for_cases.", 1)]
+            np.testing.assert_allclose(mine, weight, rtol=0, atol=1e-9)
     _, chances_apart = answer(donors["classification"])
+    assert np.ptp(chances_apart, axis=0).max() > 0.05  # images are told apart
     np.testing.assert_allclose(chances, chances_apart, atol=0.02)
 
 
@@ -122,9 +135,11 @@ def test_with_other_stitches_they_share_at_once(
 ) -> None:
     """F25: the switch acts on weights that are the same in all else."""
     soft = network("soft_quickfcn", stitch_init="near_identity")
-    _, chances = answer(run_of(train("stitched", *soft, *STILL, *join)))
+    masks, chances = answer(run_of(train("stitched", *soft, *STILL, *join)))
+    masks_apart, _ = answer(donors["segmentation"])
     _, chances_apart = answer(donors["classification"])
-    assert not np.allclose(chances, chances_apart, atol=1e-4)
+    assert any((mine != apart).any() for mine, apart in zip(masks, masks_apart, strict=True))
+    assert np.abs(chances - chances_apart).max() > 0.02
 
 
 @pytest.mark.parametrize("donor", ["segmentation", "classification"])
@@ -186,11 +201,13 @@ def test_what_cannot_be_joined_is_refused_in_one_message(
 
 
 def test_donors_of_another_width_are_refused(train: Train, join: tuple[object, ...]) -> None:
-    """F26, bad input: weights of another shape cannot be mistaken for trained ones."""
+    """F26, bad input: only biases and single numbers of theirs would fit."""
     wider = (
         "--set",
         "network=" + json.dumps({"kind": "soft_quickfcn", **NETWORK, "num_filters": 6}),
     )
     refused = train("refused", *wider, *join)
-    assert refused.code == 2, refused.code
+    assert refused.code == 2
     assert len(refused.err.splitlines()) == 1
+    assert "segmentation weights: found " in refused.err
+    assert "(4, 1, 3, 3)" in refused.err

@@ -10,11 +10,6 @@ from typing import Any
 import pytest
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
-from segduet.core.folders import DataRoot
-from segduet.dataset.importers.options import ImportOptions
-from segduet.dataset.importers.registry import IMPORTERS
-from segduet.dataset.raw_writer import write_raw
-
 #: Of the cases c0-c5 (train), c6 and c7 (val) of the table.
 WITHOUT_MASK, WITHOUT_CLASS = ("c1", "c6"), ("c2",)
 
@@ -33,9 +28,12 @@ def mixed(
         rows = re.sub(rf"^{case},\w+,", f"{case},,", rows, flags=re.MULTILINE)
     (table / "cases.csv").write_text(rows)
     data = folder / "data"
-    source = IMPORTERS["table"](table, ImportOptions(allow_missing_masks=True))
-    write_raw(source, DataRoot.resolve(data, {}).new_dataset("Dataset501_tiny"), 1)
+    taken = ("import", "table", table, "--name", "tiny")
+    refused = segduet(*taken, "--data-root", data, "--workers", 1)
+    assert refused.code == 2
+    assert "--allow-missing-masks" in refused.err
     for command in (
+        (*taken, "--allow-missing-masks", "--workers", 1),
         ("plan", "tiny", "--planner", "small", "--workers", 1),
         ("preprocess", "tiny", "--workers", 1),
         ("train", "tiny", *tiny_training),

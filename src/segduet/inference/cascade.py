@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan, Plan
 from segduet.core.volume import Volume
@@ -30,7 +29,7 @@ def predict_for_next_stage(
     """What the first stage makes of an image, on the grid of the second stage's prepared case.
 
     Args:
-        members: one, or one per fold, whose logits are averaged.
+        members: one, or one per fold, that segment; their logits are averaged.
         volume: the image.
         case: case id.
         plan: what both stages were trained with.
@@ -44,7 +43,7 @@ def predict_for_next_stage(
 
     Raises:
         DataError: the image does not fit the plan, or a network's answers are not finite.
-        RequestError: the networks do not segment, or the device has not enough memory.
+        RequestError: the device has not enough memory.
     """
     prepared = prepare_case(volume, None, case=case, plan=plan, configuration=configuration)
     answer = ensemble(
@@ -57,13 +56,6 @@ def predict_for_next_stage(
         )
         for member in members
     )
-    if not len(answer.logits):
-        raise RequestError(
-            "first stage of the cascade",
-            found="a model that only classifies",
-            expected="one that segments, for the second stage to start from",
-            remedy="Train the first stage again, with masks.",
-        )
     return decide_on_next_grid(
         answer.logits,
         placement=prepared.placement,

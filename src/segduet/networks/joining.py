@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from segduet.core.errors import DataError, RequestError
 from segduet.networks.soft_quickfcn import SoftQuickFCNEncoder
-from segduet.networks.warm_start import WarmStartReport, load_matching
+from segduet.networks.warm_start import WarmStartReport, is_backbone_kernel, load_matching
 
 Donor = Literal["segmentation", "classification"]
 
@@ -40,10 +40,10 @@ def join_pretrained(
 
     Raises:
         RequestError: the shared encoder's donor is not named, or named for soft sharing.
-        DataError: not one weight of a donor has a place, or none has the right shape.
+        DataError: not one weight of a donor has a place, or no kernel has the right shape.
     """
     prefixes = _encoder_prefixes(network, shared_encoder_from)
-    own = network.state_dict().keys()
+    own = network.state_dict()
     offered: dict[str, Tensor] = {}
     unused: list[str] = []
     donors: tuple[tuple[Donor, Mapping[str, Tensor]], ...] = (
@@ -54,6 +54,7 @@ def join_pretrained(
         places = {key: _place(key, donor, prefixes[donor]) for key in weights}
         used = {key: place for key, place in places.items() if place in own}
         _require_some(donor, places, used)
+        _require_same_size(donor, {place: weights[key] for key, place in used.items()}, own)
         offered |= {place: weights[key] for key, place in used.items()}
         unused += [f"{donor}: {key}" for key in places if key not in used]
     return replace(load_matching(network, offered), unexpected=tuple(unused))
@@ -94,5 +95,20 @@ def _require_some(donor: Donor, places: Mapping[str, str], used: Mapping[str, st
             f"joining, {donor} weights",
             found=f"{len(places)} weights, none of which has a place; first {list(places)[:3]}",
             expected="the weights of a network of the same kind and size",
+            remedy=f"Give the model that was trained for {donor} with the same backbone options.",
+        )
+
+
+def _require_same_size(
+    donor: Donor, offered: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> None:
+    kernels = [key for key, weight in offered.items() if is_backbone_kernel(key, weight)]
+    if kernels and all(offered[key].shape != own[key].shape for key in kernels):
+        first = kernels[0]
+        raise DataError(
+            f"joining, {donor} weights",
+            found=f"{len(kernels)} kernels, none of which fits; {first!r} would be of the shape "
+            f"{tuple(offered[first].shape)}",
+            expected=f"the size of this network, there {tuple(own[first].shape)}",
             remedy=f"Give the model that was trained for {donor} with the same backbone options.",
         )

@@ -29,6 +29,14 @@ class WarmStartReport:
     wrong_shape: Mapping[str, tuple[Shape, Shape]]
 
 
+def is_backbone_kernel(key: str, weight: Tensor) -> bool:
+    """Whether a weight shows by its shape what size of network it comes from.
+
+    Biases and single numbers fit many sizes, and so do a head's last layers.
+    """
+    return weight.ndim > 1 and not key.startswith("heads.")
+
+
 def load_matching(network: nn.Module, weights: Mapping[str, Tensor]) -> WarmStartReport:
     """Copies every weight whose name and shape fit into the network, in place.
 
@@ -40,17 +48,18 @@ def load_matching(network: nn.Module, weights: Mapping[str, Tensor]) -> WarmStar
         A report that accounts for every key of the network and of `weights`.
 
     Raises:
-        DataError: not one weight fits.
+        DataError: not one kernel of the backbone fits, as in a network of another width or kind.
     """
     own = network.state_dict(keep_vars=True)
     shared = [key for key in weights if key in own]
     fitting = [key for key in shared if weights[key].shape == own[key].shape]
-    if not fitting:
+    if not any(is_backbone_kernel(key, weights[key]) for key in fitting):
+        kernels = [key for key, weight in weights.items() if is_backbone_kernel(key, weight)]
         raise DataError(
             "warm start",
-            found=f"{len(weights)} weights, none of which fits; the first are {list(weights)[:3]}",
+            found=f"{len(kernels)} kernels, none of which fits; the first are {kernels[:3]}",
             expected=f"names and shapes such as {list(own)[:3]}",
-            remedy="Give weights of a network with the same plan.",
+            remedy="Give weights of a network of the same kind, size and plan.",
         )
     with torch.no_grad():
         for key in fitting:

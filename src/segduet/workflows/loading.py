@@ -114,12 +114,19 @@ def load(
     first = None
     if before := first_stage_folder(opened):
         first = load(before, device=device, precision=precision, mirrored=mirrored, step=step)
-        _require_alike(first.model, opened)
+        _require_fit(first.model, opened)
     members = _torch_members(opened, device=device, precision=precision)
     return LoadedModel(model=opened, members=members, settings=settings, first_stage=first)
 
 
-def _require_alike(first: Model, second: Model) -> None:
+def _require_fit(first: Model, second: Model) -> None:
+    if not first.segments():
+        raise RequestError(
+            f"{first.folder}, first stage of a cascade",
+            found="folds that only classify",
+            expected="label maps, for the second stage to start from",
+            remedy="Train the first stage again, with masks.",
+        )
     axes = [model.plan.transpose_forward for model in (first, second)]
     if first.labels != second.labels or axes[0] != axes[1]:
         raise RequestError(

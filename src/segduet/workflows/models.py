@@ -82,6 +82,14 @@ class Model:
         """What the predicted label maps mean."""
         return self.description.label_scheme
 
+    def segments(self) -> bool:
+        """Whether every fold answers with a label map, not with classes alone.
+
+        Raises:
+            DataError: weights are damaged.
+        """
+        return all(_header(file).get("with_masks", True) for file in self.fold_files.values())
+
     def networks(self) -> list[TrainedNetwork]:
         """Builds every fold's network, and those kept on the way, in evaluation mode.
 

@@ -17,7 +17,7 @@ def previous_stage_operations(values: Sequence[int], *, p_per_value: float) -> l
         p_per_value: probability that a value is disturbed where a patch is; 0 leaves the channels
             as the previous stage decided.
 
-    Source: get_training_transforms of nnUNetTrainer (0.5 per value) and nnUNetTrainerDA5 (1), 2.8.1.
+    Source: get_training_transforms of nnUNetTrainer (0.5) and nnUNetTrainerDA5 (1), 2.8.1.
     """
     from batchgeneratorsv2.transforms.nnunet.random_binary_operator import (
         ApplyRandomBinaryOperatorTransform,
