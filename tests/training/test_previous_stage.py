@@ -158,4 +158,4 @@ def test_a_right_first_stage_is_worth_much_to_the_second(train_second_stage, per
         assert sample["image"].shape == (2, 8, 16, 16)
         assert torch.equal(sample["image"][1], (sample["label_map"][0] == 1).float())
     assert with_stage[-1]["validation"]["patch_dice"] > 0.8
-    assert without[-1]["validation"]["patch_dice"] < 0.5
+    assert without[-1]["validation"]["patch_dice"] < 0.6  # a blob guessed at the usual place

@@ -24,11 +24,9 @@ STEPS = (
     *("--set", "validation={patches_per_epoch: 0, final: false}"),
     *("--set", "balancing={kind: fixed}", "--precision", "fp32"),
 )
-LEARNING = ("--set", "optimizer.learning_rate=0.01", "--set", "steps_per_epoch=12")
+RATES = {"segmentation": 0.01, "classification": 0.002}
+LEARNING = ("--set", "steps_per_epoch=40", "--set", "sampling.foreground_share=1")
 STILL = ("--set", "optimizer.learning_rate=1e-12", "--set", "steps_per_epoch=1")
-
-#: The running statistics of a head go on with every step, whatever the rate.
-STATISTICS = ("mean", "variance", "num_batches")
 
 Train = Callable[..., Any]
 
@@ -59,14 +57,12 @@ def run_of(finished: Any) -> Path:
 @pytest.fixture(scope="module")
 def donors(train: Train) -> dict[str, Path]:
     """Run folders of the two networks trained apart."""
-    return {
-        answers: run_of(
-            train(
-                f"donor-{answers}", *network("quicknat"), *LEARNING, "--set", f"answers={answers}"
-            )
-        )
-        for answers in ("segmentation", "classification")
-    }
+    runs = {}
+    for answers, rate in RATES.items():
+        settings = ("--set", f"answers={answers}", "--set", f"optimizer.learning_rate={rate}")
+        trained = train(f"donor-{answers}", *network("quicknat"), *LEARNING, *settings)
+        runs[answers] = run_of(trained)
+    return runs
 
 
 @pytest.fixture
@@ -117,17 +113,16 @@ def test_two_networks_joined_by_identity_stitches_answer_as_they_did_apart(
     masks, chances = answer(joint)
     masks_apart, _ = answer(donors["segmentation"])
     assert len(masks) == 12
+    assert 0.01 < np.mean(masks) < 0.2  # nerves are drawn
     for mine, apart in zip(masks, masks_apart, strict=True):
         np.testing.assert_array_equal(mine, apart)
-        assert 0 < mine.mean() < 1
     classifier, _ = read_model(donors["classification"] / "model.safetensors")
     for key, weight in classifier.items():
-        if key.rsplit(".", 1)[-1] not in STATISTICS:
-            mine = weights[key.replace("encoder.", "encoder.for_cases.", 1)]
-            np.testing.assert_allclose(mine, weight, rtol=0, atol=1e-9)
+        mine = weights[key.replace("encoder.", "encoder.for_cases.", 1)]
+        np.testing.assert_allclose(mine, weight, rtol=0, atol=1e-9)
     _, chances_apart = answer(donors["classification"])
-    assert np.ptp(chances_apart, axis=0).max() > 0.05  # images are told apart
-    np.testing.assert_allclose(chances, chances_apart, atol=0.02)
+    assert np.ptp(chances_apart, axis=0).max() > 1e-4  # little, as instances are normalised
+    np.testing.assert_allclose(chances, chances_apart, atol=1e-6)
 
 
 def test_with_other_stitches_they_share_at_once(
@@ -139,7 +134,7 @@ def test_with_other_stitches_they_share_at_once(
     masks_apart, _ = answer(donors["segmentation"])
     _, chances_apart = answer(donors["classification"])
     assert any((mine != apart).any() for mine, apart in zip(masks, masks_apart, strict=True))
-    assert np.abs(chances - chances_apart).max() > 0.02
+    assert np.abs(chances - chances_apart).max() > 2e-5
 
 
 @pytest.mark.parametrize("donor", ["segmentation", "classification"])
@@ -210,4 +205,4 @@ def test_donors_of_another_width_are_refused(train: Train, join: tuple[object, .
     assert refused.code == 2
     assert len(refused.err.splitlines()) == 1
     assert "segmentation weights: found " in refused.err
-    assert "(4, 1, 3, 3)" in refused.err
+    assert "none of which fits" in refused.err

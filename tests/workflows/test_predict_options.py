@@ -91,7 +91,7 @@ def test_attention_is_a_map_of_the_image_that_sums_to_one(
         weights = SimpleITK.GetArrayFromImage(seen)
         assert weights.min() >= 0
         assert weights.sum(dtype=float) == pytest.approx(1, abs=1e-4)
-        assert weights.max() > 2 * weights.mean()
+        assert np.ptp(weights) > 0.1 * weights.mean()
 
 
 def test_all_checkpoints_answer_the_mean_of_the_kept_models_and_the_last(

@@ -207,6 +207,21 @@ def test_folds_answer_a_regression_each_in_its_own_scale(
         assert float(row["cancer:yes"]) == pytest.approx(np.mean(chances), rel=1e-9)
 
 
+def test_folds_that_answer_other_questions_are_not_averaged(
+    run: Path, train: Callable[..., Path], segduet: Callable[..., Any], tmp_path: Path
+) -> None:
+    """One message that names the model and what it answers instead."""
+    masks = train("masks", "--fold", 1, "--recipe", "segmentation-only")
+    mixed = shutil.copytree(run.parent, tmp_path / run.parent.name)
+    shutil.rmtree(mixed / "fold_1", ignore_errors=True)
+    shutil.copytree(masks, mixed / "fold_1")
+    images = next(run.parents[3].glob("nnUNet_raw/*/imagesTr"))
+    refused = segduet("predict", mixed, images, "--out", tmp_path / "out", "--device", "cpu")
+    assert refused.code == 2
+    assert len(refused.err.splitlines()) == 1
+    assert "fold_1/model.safetensors: found a network that answers []" in refused.err
+
+
 @pytest.mark.parametrize("kind", ["uncertainty", "guarded"])
 def test_five_questions_are_balanced(train: Callable[..., Path], kind: str) -> None:
     """F37, B08, B02: every term is in the history, finite; what is learnt or kept is recorded."""

@@ -107,9 +107,7 @@ class TrainingRun:
             warm_start=report,
             store=store,
             previous=previous,
-            handed_on=(
-                next_predictions(planned, request.configuration, models) if recipe.has_masks else {}
-            ),
+            handed_on=next_predictions(planned, request.configuration, models),
             warnings=unmatched(report),
         )
 
@@ -186,7 +184,7 @@ class TrainingRun:
             compute=self.compute,
             mirrored=mirrored,
             previous=self.previous.predictions if self.previous else None,
-            handed_on=self.handed_on,
+            handed_on=self.handed_on if self.request.recipe.has_masks else {},
         )
 
     def remove_handed_on(self) -> None:
