@@ -50,11 +50,11 @@ def test_scalars_of_both_tasks_rate_time_and_weights_are_there(logged):
     tags = {
         *("train/loss", "train/segmentation", "train/task:kind"),
         *("validation/segmentation", "validation/task:kind", "validation/patch_dice"),
-        *("full_case/dsc/blob", "full_case/macro_f1/kind", "full_case/score"),
+        *("full_case/dsc/blob", "full_case/task_score/kind", "full_case/score"),
         *("learning_rate", "seconds", "weights/segmentation", "weights/task:kind"),
     }
     assert tags <= set(events.Tags()["scalars"])
-    assert [e.step for e in events.Scalars("full_case/macro_f1/kind")] == [0, 1, 2]
+    assert [e.step for e in events.Scalars("full_case/task_score/kind")] == [0, 1, 2]
     assert events.Scalars("weights/task:kind")[0].value == 0.25
     rates = [e.value for e in events.Scalars("learning_rate")]
     assert rates == pytest.approx([r["learning_rate"] for r in state.history])

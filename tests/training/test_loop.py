@@ -136,7 +136,7 @@ def test_a_weighted_rule_chooses_another_epoch_than_the_joint_score(make_job, tm
         "format": "a model",
         "epoch": 1,
         "score": pytest.approx(0.74),
-        "formula": "0.9 DSC(blob) + 0.1 macro-F1(kind), full validation cases",
+        "formula": "0.9 DSC(blob) + 0.1 score(kind), full validation cases",
     }
     assert state.num_candidates == 3
 
