@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from segduet.core.errors import DataError
-from segduet.evaluation.baselines import majority_class, mask_volume
+from segduet.core.tasks import TaskSpec
+from segduet.evaluation.baselines import (
+    FittingCases,
+    majority_class,
+    mask_volume,
+    task_baselines,
+)
 
 
 def test_majority_answers_the_training_frequencies():
@@ -36,3 +42,14 @@ def test_nothing_to_learn_from_is_an_error():
         mask_volume(np.ones((3, 1)), np.zeros(3, int), np.ones((1, 1)), num_classes=2)
     with pytest.raises(DataError, match="0 classes"):
         majority_class(np.array([], int), num_classes=2, num_cases=1)
+
+
+def test_without_masks_only_the_baseline_that_looks_at_nothing_is_left():
+    """F95: two of three training cases are of class b, whatever the case."""
+    task = TaskSpec(name="kind", classes=("a", "b"))
+    fitting = FittingCases(targets=np.array([[1.0], [0.0], [1.0]]), volumes_ml=np.empty((0, 0)))
+    (only,) = task_baselines(task, fitting, ["x", "y"], None)
+    assert only.name == "majority_class"
+    assert {case: p.tolist() for case, p in only.probabilities.items()} == {
+        case: pytest.approx([1 / 3, 2 / 3]) for case in ("x", "y")
+    }

@@ -13,6 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 import segduet.nnunet_shim
+from segduet.core.errors import RequestError
+from segduet.core.plan import PlanSection
+from segduet.core.tasks import TaskSpec
 
 SHIM = Path(next(iter(segduet.nnunet_shim.__path__)))
 
@@ -160,6 +163,15 @@ def test_nnunet_finds_our_trainer_through_the_shim(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("nnUNet_extTrainer")
     with pytest.raises(RuntimeError, match="Could not find requested nnunet trainer"):
         recursive_find_trainer_class_by_name("nnUNetTrainerSegduet")
+
+
+def test_our_trainer_refuses_a_regression_whose_scale_nnunet_could_not_keep() -> None:
+    """B02, B11."""
+    from segduet.workflows.nnunet_trainer import _refuse_regression
+
+    tasks = (TaskSpec(name="size", kind="regression", unit="mm"),)
+    with pytest.raises(RequestError, match=r"'size'.*a regression.*segduet train"):
+        _refuse_regression(PlanSection(tasks=tasks))
 
 
 def test_our_trainer_learns_both_tasks_in_nnunets_loop(joint_stock_training: Any) -> None:
