@@ -21,6 +21,7 @@ from segduet.networks.heads.inputs import FeatureWidths
 from segduet.networks.heads.registry import HEADS
 from segduet.networks.joint import JointNetwork, build_joint_network
 from segduet.networks.registry import ARCHITECTURES
+from tiny_plans import tiny_configuration
 
 UNET = "dynamic_network_architectures.architectures.unet"
 WIDTHS = [4, 6, 8]
@@ -47,41 +48,8 @@ class Backbone:
 
     @property
     def configuration(self) -> ConfigurationPlan:
-        depth = {"n_conv_per_stage": [1, 1, 1]}
-        if "Residual" in self.class_name:
-            depth = {"n_blocks_per_stage": [1, 1, 1]}
-        kwargs: dict[str, Any] = {
-            "n_stages": 3,
-            "features_per_stage": WIDTHS,
-            "conv_op": f"torch.nn.modules.conv.Conv{self.dims}d",
-            "kernel_sizes": [[3] * self.dims] * 3,
-            "strides": self.strides,
-            "n_conv_per_stage_decoder": [1, 1],
-            "conv_bias": True,
-            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{self.dims}d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-            **depth,
-        }
-        return ConfigurationPlan.model_validate(
-            {
-                "data_identifier": "test",
-                "batch_size": 2,
-                "patch_size": self.window,
-                "spacing": [1.0] * self.dims,
-                "median_image_size_in_voxels": self.window,
-                "normalization_schemes": ["ZScoreNormalization"],
-                "use_mask_for_norm": [False],
-                "batch_dice": False,
-                "architecture": {
-                    "network_class_name": self.class_name,
-                    "arch_kwargs": kwargs,
-                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                },
-            }
+        return tiny_configuration(
+            self.window, features=WIDTHS, strides=self.strides, class_name=self.class_name
         )
 
 

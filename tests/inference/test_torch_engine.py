@@ -9,55 +9,20 @@ from torch import nn
 
 from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
-from segduet.core.plan import ConfigurationPlan
 from segduet.core.tasks import TaskSpec
 from segduet.inference.engines.torch_engine import Precision, TorchEngine
-from segduet.inference.predictor import PredictionSettings, predict_prepared
+from segduet.inference.predictor import predict_prepared
+from segduet.inference.settings import PredictionSettings
 from segduet.networks.config import HeadConfig
 from segduet.networks.evidence import EvidenceRegion
 from segduet.networks.heads.head import build_head
 from segduet.networks.heads.inputs import FeatureWidths
 from segduet.networks.joint import JointNetwork, build_joint_network
 from segduet.windows.tiles import tile_starts
+from tiny_plans import tiny_configuration
 
 _LABELS = LabelScheme.from_dataset_json({"background": 0, "lesion": 1}, None, where="test")
-_UNET = "dynamic_network_architectures.architectures.unet"
 _TASK = TaskSpec(name="type", classes=("a", "b", "c"))
-
-
-def _configuration(dims):
-    return ConfigurationPlan.model_validate(
-        {
-            "data_identifier": "test",
-            "batch_size": 2,
-            "patch_size": [8] * dims,
-            "spacing": [1.0] * dims,
-            "median_image_size_in_voxels": [8.0] * dims,
-            "normalization_schemes": ["ZScoreNormalization"],
-            "use_mask_for_norm": [False],
-            "batch_dice": False,
-            "architecture": {
-                "network_class_name": f"{_UNET}.PlainConvUNet",
-                "arch_kwargs": {
-                    "n_stages": 2,
-                    "features_per_stage": [4, 6],
-                    "conv_op": f"torch.nn.modules.conv.Conv{dims}d",
-                    "kernel_sizes": [[3] * dims] * 2,
-                    "strides": [[1] * dims, [2] * dims],
-                    "n_conv_per_stage": [1, 1],
-                    "n_conv_per_stage_decoder": [1],
-                    "conv_bias": True,
-                    "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d",
-                    "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                    "dropout_op": None,
-                    "dropout_op_kwargs": None,
-                    "nonlin": "torch.nn.LeakyReLU",
-                    "nonlin_kwargs": {"inplace": True},
-                },
-                "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-            },
-        }
-    )
 
 
 @pytest.fixture(params=[2, 3])
@@ -69,7 +34,8 @@ def dims(request):
 def network(dims):
     torch.manual_seed(0)
     return build_joint_network(
-        configuration=_configuration(dims), num_channels=1, labels=_LABELS,
+        configuration=tiny_configuration([8] * dims, features=(4, 6)),
+        num_channels=1, labels=_LABELS,
         tasks=(_TASK,), head=HeadConfig(), deep_supervision=False,
     )  # fmt: skip
 
@@ -181,7 +147,7 @@ def test_the_encoder_runs_once_per_window_and_mirror(engine, network, dims, prep
     )
     num_tiles = len(tile_starts((depth, 11, 8), patch))
     assert len(calls) == num_tiles * 2 ** len(axes)
-    assert answer.probabilities["type"].sum() == pytest.approx(1)
+    assert answer.said.probabilities["type"].sum() == pytest.approx(1)
 
 
 def test_a_training_network_is_put_into_evaluation_mode(network, dims):

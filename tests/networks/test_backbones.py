@@ -17,43 +17,13 @@ from segduet.networks.registry import build_unet
 from segduet.networks.resnet import ResNet18Encoder
 from segduet.networks.soft_quickfcn import SoftQuickFCNEncoder
 from segduet.networks.standalone_unet import StandaloneDecoder, StandaloneEncoder
+from tiny_plans import tiny_configuration
 
 TINY = {"num_filters": 3, "kernel_size": 3, "levels": 2}
 
 
 def configuration(*patch: int) -> ConfigurationPlan:
-    dims = len(patch)
-    return ConfigurationPlan.model_validate(
-        {
-            "data_identifier": "test",
-            "batch_size": 2,
-            "patch_size": patch,
-            "spacing": [1.0] * dims,
-            "median_image_size_in_voxels": patch,
-            "normalization_schemes": ["ZScoreNormalization"],
-            "use_mask_for_norm": [False],
-            "batch_dice": False,
-            "architecture": {
-                "network_class_name": (
-                    "dynamic_network_architectures.architectures.unet.PlainConvUNet"
-                ),
-                "arch_kwargs": {
-                    "n_stages": 3,
-                    "features_per_stage": [4, 6, 8],
-                    "conv_op": f"torch.nn.Conv{dims}d",
-                    "kernel_sizes": 3,
-                    "strides": [1, [2] * (dims - 1) + [1], 2],
-                    "n_conv_per_stage": 1,
-                    "n_conv_per_stage_decoder": 1,
-                    "conv_bias": True,
-                    "norm_op": f"torch.nn.InstanceNorm{dims}d",
-                    "norm_op_kwargs": {"affine": True},
-                    "nonlin": "torch.nn.LeakyReLU",
-                },
-                "_kw_requires_import": ["conv_op", "norm_op", "nonlin"],
-            },
-        }
-    )
+    return tiny_configuration(patch, strides=[1, [2] * (len(patch) - 1) + [1], 2])
 
 
 def build(config: BackboneConfig, *patch: int, deep_supervision: bool = False) -> Backbone:

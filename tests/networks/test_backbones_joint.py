@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from segduet.core.labels import LabelScheme
-from segduet.core.plan import ConfigurationPlan
 from segduet.core.tasks import TaskSpec
 from segduet.networks.backbone_config import (
     BackboneConfig,
@@ -20,6 +19,7 @@ from segduet.networks.config import HeadConfig
 from segduet.networks.cross_stitch import is_cross_stitch
 from segduet.networks.joining import join_pretrained
 from segduet.networks.joint import JointNetwork, build_joint_network
+from tiny_plans import tiny_configuration
 
 LABELS = LabelScheme.from_dataset_json(
     {"background": 0, "pancreas": 1, "lesion": 2}, None, where="test"
@@ -38,41 +38,6 @@ BACKBONES: dict[str, tuple[BackboneConfig, HeadConfig, tuple[int, ...]]] = {
 }
 
 
-def configuration(*patch: int) -> ConfigurationPlan:
-    dims = len(patch)
-    return ConfigurationPlan.model_validate(
-        {
-            "data_identifier": "test",
-            "batch_size": 2,
-            "patch_size": patch,
-            "spacing": [1.0] * dims,
-            "median_image_size_in_voxels": patch,
-            "normalization_schemes": ["ZScoreNormalization"],
-            "use_mask_for_norm": [False],
-            "batch_dice": False,
-            "architecture": {
-                "network_class_name": (
-                    "dynamic_network_architectures.architectures.unet.PlainConvUNet"
-                ),
-                "arch_kwargs": {
-                    "n_stages": 3,
-                    "features_per_stage": [4, 6, 8],
-                    "conv_op": f"torch.nn.Conv{dims}d",
-                    "kernel_sizes": 3,
-                    "strides": [1, 2, 2],
-                    "n_conv_per_stage": 1,
-                    "n_conv_per_stage_decoder": 1,
-                    "conv_bias": True,
-                    "norm_op": f"torch.nn.InstanceNorm{dims}d",
-                    "norm_op_kwargs": {"affine": True},
-                    "nonlin": "torch.nn.LeakyReLU",
-                },
-                "_kw_requires_import": ["conv_op", "norm_op", "nonlin"],
-            },
-        }
-    )
-
-
 def build(
     name: str,
     seed: int = 3,
@@ -84,7 +49,7 @@ def build(
     config, default_head, patch = BACKBONES[name]
     torch.manual_seed(seed)
     return build_joint_network(
-        configuration=configuration(*patch),
+        configuration=tiny_configuration(patch),
         num_channels=1,
         labels=LABELS,
         tasks=TASKS,
@@ -166,7 +131,7 @@ def test_the_seeds_network_with_the_seeds_head_has_exactly_its_parameters():
     """F15: 22,970,150; one channel, two labels and background, three subtypes."""
     with torch.device("meta"):
         network = build_joint_network(
-            configuration=configuration(64, 64, 64),
+            configuration=tiny_configuration([64, 64, 64]),
             num_channels=1,
             labels=LABELS,
             tasks=TASKS,

@@ -9,48 +9,15 @@ from segduet.networks.config import HeadConfig
 from segduet.networks.joint import JointNetwork, build_joint_network, head_key
 from segduet.networks.stock_view import SegmentationView
 from segduet.networks.warm_start import load_matching
+from tiny_plans import tiny_configuration
 
 LABELS = LabelScheme.from_dataset_json({"background": 0, "organ": 1}, None, where="test")
-
-
-def configuration() -> ConfigurationPlan:
-    return ConfigurationPlan.model_validate(
-        {
-            "data_identifier": "test",
-            "batch_size": 2,
-            "patch_size": [8, 8],
-            "spacing": [1.0, 1.0],
-            "median_image_size_in_voxels": [8, 8],
-            "normalization_schemes": ["ZScoreNormalization"],
-            "use_mask_for_norm": [False],
-            "batch_dice": False,
-            "architecture": {
-                "network_class_name": (
-                    "dynamic_network_architectures.architectures.unet.PlainConvUNet"
-                ),
-                "arch_kwargs": {
-                    "n_stages": 3,
-                    "features_per_stage": [4, 6, 8],
-                    "conv_op": "torch.nn.Conv2d",
-                    "kernel_sizes": 3,
-                    "strides": [1, 2, 2],
-                    "n_conv_per_stage": 1,
-                    "n_conv_per_stage_decoder": 1,
-                    "conv_bias": True,
-                    "norm_op": "torch.nn.InstanceNorm2d",
-                    "norm_op_kwargs": {"affine": True},
-                    "nonlin": "torch.nn.LeakyReLU",
-                },
-                "_kw_requires_import": ["conv_op", "norm_op", "nonlin"],
-            },
-        }
-    )
 
 
 def build(seed: int = 0, *, tasks: tuple[str, ...] = ("kind",), labels=LABELS) -> JointNetwork:
     torch.manual_seed(seed)
     return build_joint_network(
-        configuration=configuration(),
+        configuration=tiny_configuration([8, 8]),
         num_channels=1,
         labels=labels,
         tasks=[TaskSpec(name=name, classes=("a", "b")) for name in tasks],
@@ -87,7 +54,7 @@ def test_tasks_may_have_any_name(names):
 def test_an_unknown_evidence_region_is_refused():
     with pytest.raises(DataError, match=r"'kind'.*'tumour'.*organ"):
         build_joint_network(
-            configuration=configuration(),
+            configuration=tiny_configuration([8, 8]),
             num_channels=1,
             labels=LABELS,
             tasks=[TaskSpec(name="kind", classes=("a", "b"), evidence_region="tumour")],
@@ -157,7 +124,7 @@ def test_weights_of_which_none_fits_are_refused():
 
 def test_first_seeds_plan_builds_its_network():
     """F13, F16: ResEnc-M of the quiz, about 102.3 M parameters, on the meta device (no memory)."""
-    plan = configuration().model_dump(by_alias=True)
+    plan = tiny_configuration([8, 8]).model_dump(by_alias=True)
     stages = {
         "n_stages": 6,
         "features_per_stage": [32, 64, 128, 256, 320, 320],

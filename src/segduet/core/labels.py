@@ -1,6 +1,6 @@
 """What the numbers in a label map mean, as plain labels (softmax) or nested regions (sigmoid)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -125,20 +125,32 @@ class LabelScheme:
             groups = [(0,), *groups]
         return np.stack([np.isin(label_map, members) for members in groups])
 
-    def decode(self, logits: np.ndarray) -> np.ndarray:
-        """Logits (heads, *shape) -> label map (*shape) uint8.
+    def decode(self, logits: Iterable[np.ndarray]) -> np.ndarray:
+        """Logits (heads, *shape), or their channels one by one -> label map (*shape) uint8.
 
         Regions: a voxel belongs to region i where its logit is > 0 (sigmoid > 0.5). Plain labels:
-        the largest logit wins, the lower label on a tie.
+        the largest logit wins, the lower label on a tie. Channels are looked at one after the
+        other, so they need not exist at once.
         """
         if not self.has_regions:
-            winners = np.argmax(logits, axis=0)
-            plain = [0, *(members[0] for members in self.foreground.values())]
-            values: np.ndarray = np.asarray(plain, dtype=np.uint8)[winners]
-            return values
-        label_map = np.zeros(logits.shape[1:], dtype=np.uint8)
+            return self._decode_plain(logits)
+        label_map: np.ndarray | None = None
         for channel, value in zip(logits, self.regions_class_order, strict=True):
+            if label_map is None:
+                label_map = np.zeros(channel.shape, dtype=np.uint8)
             label_map[channel > 0] = value
+        assert label_map is not None, "at least one region"
+        return label_map
+
+    def _decode_plain(self, logits: Iterable[np.ndarray]) -> np.ndarray:
+        channels = iter(logits)
+        best = np.array(next(channels))
+        label_map = np.zeros(best.shape, dtype=np.uint8)
+        for channel, members in zip(channels, self.foreground.values(), strict=True):
+            # values ascend, so that the last label to take the lead is the largest
+            leads = np.asarray(channel > best).view(np.uint8)
+            np.maximum(label_map, leads * np.uint8(members[0]), out=label_map)
+            np.maximum(best, channel, out=best)
         return label_map
 
     def mask(self, label_map: np.ndarray, name: str) -> np.ndarray:

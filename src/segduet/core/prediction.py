@@ -2,12 +2,42 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
 from segduet.core.answers import decide
 from segduet.core.geometry import Geometry
+from segduet.core.prepared import Box
 from segduet.core.tasks import TaskSpec
+
+
+class RegionSource(StrEnum):
+    """What found the region that the networks saw.
+
+    WHOLE: all of the image.
+    BODY: the body in a CT.
+    COARSE: a coarse network.
+    """
+
+    WHOLE = "whole"
+    BODY = "body"
+    COARSE = "coarse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRegion:
+    """The part of an image that the networks saw; the rest was taken for background.
+
+    Attributes:
+        box: half-open (start, stop) along z, y and x of the user's image.
+        found_by: what found it.
+        notes: one sentence for each region that was not taken or had to be given up, and why.
+    """
+
+    box: Box
+    found_by: RegionSource
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +58,7 @@ class Prediction:
         attention: task name -> (Z, Y, X) float32 >= 0 that sums to 1, where its head looked; only
             on request, and of heads that attend.
         seconds: time by stage, such as `prepare`, `network`, `restore`.
+        seen: the part of the image that was looked at, where one was searched for.
     """
 
     case: str
@@ -38,6 +69,7 @@ class Prediction:
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    seen: SeenRegion | None = None
 
     def label(self, task: TaskSpec) -> str:
         """What was answered, as the case table would hold it."""

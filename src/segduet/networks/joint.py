@@ -89,16 +89,17 @@ class JointNetwork(nn.Module):
         """
         segmentation, inputs = self._features(image, shares)
         sums: dict[str, Tensor] = {}
-        logits: dict[str, Tensor] = {}
+        answers: dict[str, HeadAnswer] = {}
         for task, given in inputs.items():
             head = self._head(task)
             sums[task] = head.sums(given.detached() if self.isolate_heads else given)
-            logits[task] = head.answer(sums[task])
+            answers[task] = head.explained(sums[task])
         return TaskOutputs(
             segmentation=segmentation,
-            case_logits=logits,
+            case_logits={task: answer.logits for task, answer in answers.items()},
             evidence={task: given.evidence() for task, given in inputs.items()},
             case_sums=sums,
+            case_features={task: answer.features for task, answer in answers.items()},
         )
 
     def answer(self, sums: Mapping[str, Tensor]) -> dict[str, HeadAnswer]:

@@ -18,12 +18,14 @@ class TaskOutputs:
             gradient.
         case_sums: task name -> (B, S) float32, what the head knows of the window, as sums over its
             voxels: added up over the windows of a case they are what it knows of the case.
+        case_features: task name -> (B, F) float32, what the head's perceptron sees of the window.
     """
 
     segmentation: tuple[Tensor, ...]
     case_logits: dict[str, Tensor]
     evidence: dict[str, Tensor]
     case_sums: dict[str, Tensor] = field(default_factory=dict)
+    case_features: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

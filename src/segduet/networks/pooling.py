@@ -55,9 +55,11 @@ def owned_weights(weights: Tensor, spatial: Sequence[int]) -> Tensor:
     """
     fine = weights.shape[2:]
     if all(n % m == 0 for n, m in zip(fine, spatial, strict=True)):
-        kernel = tuple(n // m for n, m in zip(fine, spatial, strict=True))
+        # Written for converters: a traced network needs numbers here (the strides do not change),
+        # and OpenVINO does not know `divisor_override`.
+        kernel = tuple(int(n // m) for n, m in zip(fine, spatial, strict=True))
         pool = functional.avg_pool2d if len(kernel) == 2 else functional.avg_pool3d
-        return pool(weights, kernel, divisor_override=1)
+        return pool(weights, kernel) * math.prod(kernel)
     for axis, (n, m) in enumerate(zip(fine, spatial, strict=True), start=2):
         owner = torch.arange(n, device=weights.device) * m // n
         shape = [*weights.shape[:axis], m, *weights.shape[axis + 1 :]]

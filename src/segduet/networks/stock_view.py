@@ -33,3 +33,9 @@ class SegmentationView(nn.Module):
         """Both answers of the joint network."""
         outputs: TaskOutputs = self._network[0](image)
         return outputs
+
+
+def segmentation_weights(network: JointNetwork) -> dict[str, Tensor]:
+    """State dict of encoder and decoder under nnU-Net's names, on the CPU."""
+    state = network.state_dict()
+    return {k: v.cpu() for k, v in state.items() if k.startswith(("encoder.", "decoder."))}

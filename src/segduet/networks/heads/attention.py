@@ -94,7 +94,7 @@ class AttentionPooling(nn.Module):
         """exp(logit) of every voxel, (B, H, Q, N) float32."""
         logits: Tensor = self.logits[source](features.flatten(2)).float()
         bounded = _BOUND * torch.tanh(logits / _BOUND)
-        return bounded.exp().reshape(len(features), self._heads, self._queries, -1)
+        return bounded.exp().reshape(features.shape[0], self._heads, self._queries, -1)
 
     def _numerators(self, attended: Tensor, values: Tensor) -> Tensor:
         """(B, G, H, Q, C) from attended weights (B, H, G, Q, N) and values (B, H * C, N)."""

@@ -28,7 +28,7 @@ class SpatialGate(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Gates (B, 1, *spatial) float32 of features (B, C, *spatial)."""
         logits: Tensor = self.logit(features.flatten(2))
-        return torch.sigmoid(logits.float()).reshape(len(features), 1, *features.shape[2:])
+        return torch.sigmoid(logits.float()).reshape(features.shape[0], 1, *features.shape[2:])
 
 
 class ChannelGate(nn.Module):

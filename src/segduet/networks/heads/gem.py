@@ -74,7 +74,7 @@ class GeneralisedMeanPooling(nn.Module):
         return inputs.weights * mean_map(gates, inputs.weights)
 
     def _powers(self) -> Tensor:
-        return self.power.float().clamp(1, _LARGEST_POWER)
+        return self.power.float().clamp(1.0, _LARGEST_POWER)
 
     def _weights(self, inputs: HeadInputs, source: int, features: Tensor) -> Tensor:
         weights = owned_weights(inputs.weights, features.shape[2:])

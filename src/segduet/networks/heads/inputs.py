@@ -34,7 +34,7 @@ class HeadInputs:
         0 without a decoder; carries no gradient.
         """
         if self.region is None:
-            return self.weights.new_zeros(len(self.weights))
+            return self.weights.new_zeros(self.weights.shape[0])
         return (self.region.detach() > 0.5).flatten(1).sum(1).float()
 
     def detached(self) -> "HeadInputs":

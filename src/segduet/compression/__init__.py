@@ -1,0 +1,1 @@
+"""A model made smaller, faster or portable."""
