@@ -10,7 +10,8 @@ from segduet.core.tasks import TaskSpec
 from segduet.inference.aggregation import Aggregation
 from segduet.inference.answering import CaseKnowledge, answer_case
 from segduet.inference.engines.torch_engine import TorchEngine
-from segduet.inference.predictor import PredictionSettings, predict_prepared
+from segduet.inference.predictor import predict_prepared
+from segduet.inference.settings import PredictionSettings
 from segduet.networks.config import HeadConfig
 from segduet.networks.evidence import EvidenceRegion
 from segduet.networks.heads.head import build_head
@@ -104,11 +105,11 @@ def test_the_answer_does_not_depend_on_the_tiling(kind, patch, changes, prepared
         explained = network.answer(whole.case_sums)
     answer = _predict(network, prepared(image), patch, **changes)
     expected = torch.softmax(whole.case_logits["type"][0].double(), 0)
-    np.testing.assert_allclose(answer.probabilities["type"], expected, atol=1e-5)
+    np.testing.assert_allclose(answer.said.probabilities["type"], expected, atol=1e-5)
     expected = torch.sigmoid(whole.case_logits["grade"][0].double())
-    np.testing.assert_allclose(answer.probabilities["grade"], expected, atol=1e-5)
+    np.testing.assert_allclose(answer.said.probabilities["grade"], expected, atol=1e-5)
     features = explained["type"].features[0]
-    np.testing.assert_allclose(answer.features["type"], features, atol=1e-4)
+    np.testing.assert_allclose(answer.said.features["type"], features, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", _HEADS)
@@ -117,7 +118,9 @@ def test_a_2d_network_answers_for_all_slices_together(kind, prepared):
     small = _predict(_network(kind, 2), prepared(image), (1, 4, 8), dims=2)
     large = _predict(_network(kind, 2), prepared(image), (1, 8, 12), dims=2)
     for task in ("type", "grade"):
-        np.testing.assert_allclose(small.probabilities[task], large.probabilities[task], atol=1e-5)
+        np.testing.assert_allclose(
+            small.said.probabilities[task], large.said.probabilities[task], atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("rule", [Aggregation.EVIDENCE, Aggregation.MEAN, Aggregation.MAX])
@@ -127,7 +130,7 @@ def test_windows_that_answer_by_themselves_do_depend_on_the_tiling(rule, prepare
     small, large = (
         _predict(network, prepared(image), patch, aggregation=rule) for patch in ((4, 4, 8), _SHAPE)
     )
-    assert np.abs(small.probabilities["type"] - large.probabilities["type"]).max() > 1e-4
+    assert np.abs(small.said.probabilities["type"] - large.said.probabilities["type"]).max() > 1e-4
 
 
 @pytest.mark.parametrize("kind", ["gem", "mask_pooled", "attention"])
@@ -138,7 +141,7 @@ def test_attention_maps_do_not_depend_on_the_tiling_either(kind, prepared):
         x = torch.from_numpy(image[None])
         ones = torch.ones(1, 1, *_SHAPE)
         expected = network.attend(x, ones, network(x).case_sums)["type"][0, 0].numpy()
-    seen = _predict(network, prepared(image), mirror_axes=(1,), keep_attention=True).attention[
+    seen = _predict(network, prepared(image), mirror_axes=(1,), keep_attention=True).said.attention[
         "type"
     ]
     assert seen.sum(dtype=float) == pytest.approx(1, abs=1e-5)

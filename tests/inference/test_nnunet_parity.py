@@ -10,10 +10,11 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from segduet.inference.engines.torch_engine import TorchEngine
-from segduet.inference.predictor import PredictionSettings, predict_prepared
+from segduet.inference.predictor import predict_prepared
+from segduet.inference.settings import PredictionSettings
 from segduet.networks.outputs import TaskOutputs
 from segduet.windows.blending import gaussian_weights
-from segduet.windows.tiles import pad_to_patch, region_at, tile_starts
+from segduet.windows.tiles import padded_to_patch, region_at, tile_starts
 
 _CASES = {
     "3D": (3, (16, 16, 16), (18, 27, 21)),
@@ -96,8 +97,8 @@ def test_logits_equal_those_of_nnunet_when_it_sums_in_float32(
 
 
 def _weight_sums(shape, patch_zyx):
-    padded, box = pad_to_patch(np.zeros((1, *shape), dtype=np.float32), patch_zyx)
-    sums = np.zeros(padded.shape[1:])
+    padded_shape, box = padded_to_patch(shape, patch_zyx)
+    sums = np.zeros(padded_shape)
     for start in tile_starts(sums.shape, patch_zyx):
         sums[region_at(start, patch_zyx)] += gaussian_weights(patch_zyx)
     return sums[box]

@@ -14,7 +14,8 @@ from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
 from segduet.inference.engine import HeadAnswers, Member, WindowAnswers
-from segduet.inference.predictor import PredictionSettings, predict_case, predict_prepared
+from segduet.inference.predictor import predict_case, predict_prepared
+from segduet.inference.settings import PredictionSettings
 from segduet.windows.tiles import region_at, tile_starts
 
 _TASK = TaskSpec(name="type", classes=("a", "b", "c"))
@@ -61,9 +62,9 @@ def test_one_window_gives_the_softmax_of_the_network(engine, prepared, rule):
     image = _image((4, 5, 6))
     answer = _answer(engine, prepared(image), (4, 5, 6), aggregation=rule)
     expected, evidence = _alone(engine, image[None])
-    np.testing.assert_allclose(answer.probabilities["type"], expected[0], rtol=1e-6)
-    assert answer.evidence["type"] == evidence[0] == (image > 1).sum() > 0
-    np.testing.assert_allclose(answer.features["type"][1], image.mean(), atol=1e-6)
+    np.testing.assert_allclose(answer.said.probabilities["type"], expected[0], rtol=1e-6)
+    assert answer.said.evidence["type"] == evidence[0] == (image > 1).sum() > 0
+    np.testing.assert_allclose(answer.said.features["type"][1], image.mean(), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(6, 9, 13), (3, 9, 4)])
@@ -74,7 +75,7 @@ def test_the_case_is_pooled_with_every_voxel_once(engine, prepared, shape, chang
     """F64: class logit 1 is the mean of the image, however it is cut, overlapped and padded."""
     image = _image(shape)
     answer = _answer(engine, prepared(image), (4, 4, 4), **changes)
-    assert answer.features["type"][1] == pytest.approx(image.mean(), abs=1e-6)
+    assert answer.said.features["type"][1] == pytest.approx(image.mean(), abs=1e-6)
 
 
 def test_windows_vote_by_their_evidence(engine, prepared):
@@ -85,16 +86,18 @@ def test_windows_vote_by_their_evidence(engine, prepared):
     windows = np.stack([image[:, *region_at(s, patch)] for s in tile_starts((4, 9, 13), patch)])
     probabilities, evidence = _alone(engine, windows)
     np.testing.assert_allclose(
-        answer.probabilities["type"],
+        answer.said.probabilities["type"],
         np.average(probabilities, axis=0, weights=evidence),
         rtol=1e-6,
     )
     mean = _answer(engine, case, patch, aggregation=Aggregation.MEAN)
-    np.testing.assert_allclose(mean.probabilities["type"], probabilities.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        mean.said.probabilities["type"], probabilities.mean(axis=0), rtol=1e-6
+    )
     best = _answer(engine, case, patch, aggregation=Aggregation.MAX)
     first = evidence == evidence.max()
     np.testing.assert_allclose(
-        best.probabilities["type"], probabilities[first].mean(axis=0), rtol=1e-6
+        best.said.probabilities["type"], probabilities[first].mean(axis=0), rtol=1e-6
     )
 
 
@@ -104,9 +107,9 @@ def test_without_evidence_padding_does_not_weigh(engine, prepared):
     answer = _answer(engine, prepared(image), (4, 4, 4), aggregation=Aggregation.EVIDENCE)
     padded = np.pad(image, ((0, 0), (0, 0), (0, 0), (1, 1)))
     windows = np.stack([padded[:, :, y : y + 4] for y in (0, 2)])
-    assert answer.evidence["type"] == 0
+    assert answer.said.evidence["type"] == 0
     np.testing.assert_allclose(
-        answer.probabilities["type"], _alone(engine, windows)[0].mean(axis=0), rtol=1e-6
+        answer.said.probabilities["type"], _alone(engine, windows)[0].mean(axis=0), rtol=1e-6
     )
 
 
@@ -119,9 +122,9 @@ def test_attention_over_all_windows_sums_to_one(engine, prepared, shape, step):
     answer = _answer(engine, prepared(image), (4, 4, 4), step=step, keep_attention=True,
                      mirror_axes=(1,))  # fmt: skip
     weights = np.where(image[0] > 1, 3.0, 1.0)
-    assert answer.attention["type"].dtype == np.float32
-    np.testing.assert_allclose(answer.attention["type"], weights / weights.sum(), rtol=1e-5)
-    assert _answer(engine, prepared(image), (4, 4, 4)).attention == {}
+    assert answer.said.attention["type"].dtype == np.float32
+    np.testing.assert_allclose(answer.said.attention["type"], weights / weights.sum(), rtol=1e-5)
+    assert _answer(engine, prepared(image), (4, 4, 4)).said.attention == {}
 
 
 def test_attention_of_windows_that_answer_alone_is_refused():
@@ -136,7 +139,9 @@ def test_the_batch_of_windows_changes_nothing(make_engine, prepared, tile_batch)
     expected = _answer(one, case, (4, 4, 4), mirror_axes=(1,))
     answer = _answer(many, case, (4, 4, 4), mirror_axes=(1,), tile_batch=tile_batch)
     np.testing.assert_allclose(answer.logits, expected.logits, atol=1e-6)
-    np.testing.assert_array_equal(answer.probabilities["type"], expected.probabilities["type"])
+    np.testing.assert_array_equal(
+        answer.said.probabilities["type"], expected.said.probabilities["type"]
+    )
     assert sum(many.batch_sizes) == sum(one.batch_sizes)
     assert len(many.batch_sizes) < len(one.batch_sizes)
 

@@ -44,11 +44,14 @@ class CaseAnswers:
         evidence: task name -> predicted voxels of its evidence region, summed over windows.
         features: task name -> (F,) float32, the pooled and normalised vector of the case; where
             windows answer by themselves, the mean of theirs by the same weights.
+        attention: task name -> (Z, Y, X) float32 >= 0 that sums to 1, where its head looked; only
+            on request, and of heads that attend.
     """
 
     probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
     evidence: Mapping[str, float] = field(default_factory=dict)
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    attention: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def answer_case(

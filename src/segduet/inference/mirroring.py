@@ -3,7 +3,6 @@
 Windows are (B, C, Z, Y, X).
 """
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from segduet.core.errors import DataError, RequestError
-from segduet.inference.engine import Engine, WindowAnswers
+from segduet.core.finite import is_finite
+from segduet.inference.engine import Engine
 
 Axes = tuple[int, ...]
 
@@ -21,7 +21,8 @@ class MirroredAnswers:
     """Answers to a batch of windows, averaged over mirrorings.
 
     Attributes:
-        logits: (B, K, Z, Y, X) float32, mean of the logits.
+        logits: (B, K, Z, Y, X) float32, mean of the logits; of a single pass the engine's own
+            memory, there until its next answer.
         sums: task name -> (B, S) float64, mean of the heads' sums.
         evidence: task name -> (B,) float64, mean of the evidence.
     """
@@ -94,19 +95,21 @@ def predict_mirrored(
         where: case id, for messages.
 
     Raises:
-        DataError: an answer is NaN or infinite.
+        DataError: what a head knows is NaN or infinite.
     """
-
-    def flipped(axes: Axes) -> MirroredAnswers:
-        batch = windows.flipped(axes)
-        answers = engine.predict(batch.image, batch.shares)
-        _check_finite(answers, engine, where)
-        return _flipped_back(answers, axes)
-
-    total = functools.reduce(_sum, map(flipped, combinations))
+    total = _flipped_answers(engine, windows, combinations[0], where)
+    if len(combinations) == 1:
+        return total
+    # a copy: an engine may use the memory of its answers again
+    logits = np.array(total.logits)
+    for axes in combinations[1:]:
+        answers = _flipped_answers(engine, windows, axes, where)
+        np.add(logits, answers.logits, out=logits)
+        total = _sum_of_heads(total, answers)
     share = 1.0 / len(combinations)
+    logits *= np.float32(share)
     return MirroredAnswers(
-        logits=total.logits * np.float32(share),
+        logits=logits,
         sums={task: v * share for task, v in total.sums.items()},
         evidence={task: v * share for task, v in total.evidence.items()},
     )
@@ -139,7 +142,18 @@ def attend_mirrored(
     return total
 
 
-def _flipped_back(answers: WindowAnswers, axes: Axes) -> MirroredAnswers:
+def _flipped_answers(
+    engine: Engine, windows: WindowBatch, axes: Axes, where: str
+) -> MirroredAnswers:
+    """Answers to flipped windows, flipped back; logits are the engine's own memory.
+
+    Logits are not looked at for NaN here: it survives blending, where each voxel is looked at once.
+    """
+    batch = windows.flipped(axes)
+    answers = engine.predict(batch.image, batch.shares)
+    heads = [*answers.sums.values(), *answers.evidence.values()]
+    if not all(is_finite(array) for array in heads):
+        raise not_finite(engine, where)
     return MirroredAnswers(
         logits=np.flip(answers.logits, axes),
         sums={task: v.astype(np.float64) for task, v in answers.sums.items()},
@@ -147,20 +161,19 @@ def _flipped_back(answers: WindowAnswers, axes: Axes) -> MirroredAnswers:
     )
 
 
-def _sum(a: MirroredAnswers, b: MirroredAnswers) -> MirroredAnswers:
+def _sum_of_heads(a: MirroredAnswers, b: MirroredAnswers) -> MirroredAnswers:
     return MirroredAnswers(
-        logits=a.logits + b.logits,
+        logits=a.logits,
         sums={task: v + b.sums[task] for task, v in a.sums.items()},
         evidence={task: v + b.evidence[task] for task, v in a.evidence.items()},
     )
 
 
-def _check_finite(answers: WindowAnswers, engine: Engine, where: str) -> None:
-    arrays = [answers.logits, *answers.sums.values(), *answers.evidence.values()]
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise DataError(
-            f"case {where!r}",
-            found=f"NaN or infinite answers from the network (engine {engine.name})",
-            expected="finite numbers",
-            remedy="Look at the image's intensities; with fp16 try bf16 or fp32.",
-        )
+def not_finite(engine: Engine, case: str) -> DataError:
+    """The error for answers of a network that are NaN or infinite."""
+    return DataError(
+        f"case {case!r}",
+        found=f"NaN or infinite answers from the network (engine {engine.name})",
+        expected="finite numbers",
+        remedy="Look at the image's intensities; with fp16 try bf16 or fp32.",
+    )

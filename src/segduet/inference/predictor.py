@@ -1,80 +1,35 @@
-"""Both answers for one case: windows through an engine, put together (F63-F66).
+"""Both answers for one case: windows through its networks, put together (F63-F66).
 
-K segmentation heads; arrays on the prepared grid are (K, Z, Y, X).
+K segmentation heads. The case is worked off from its first slice to its last: slices are brought to
+the native grid and decided as soon as no window reaches them any more, so that the logits of the
+whole case never exist at once (B15).
 """
 
 import dataclasses
-import itertools
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan, Plan
 from segduet.core.prediction import Prediction
-from segduet.core.prepared import PreparedCase
+from segduet.core.prepared import Box, PreparedCase
 from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
-from segduet.inference.aggregation import Aggregation
-from segduet.inference.answering import answer_case
-from segduet.inference.collecting import CollectedAnswers, WindowCutter
 from segduet.inference.engine import Engine, Member
-from segduet.inference.mirroring import attend_mirrored, mirror_combinations, predict_mirrored
-from segduet.inference.prepared_answer import PreparedAnswer, ensemble
-from segduet.inference.shares import WindowShares
+from segduet.inference.prepared_answer import (
+    PreparedAnswer,
+    mean_answers,
+    mean_slabs,
+    native_prediction,
+)
+from segduet.inference.settings import PredictionSettings
+from segduet.inference.window_pass import WindowPass, put_together, window_passes
 from segduet.preparation.cascade import with_previous_stage
 from segduet.preparation.prepare import prepare_case
-from segduet.windows.tiles import (
-    Shape,
-    Start,
-    num_voxels_inside,
-    pad_to_patch,
-    tile_starts,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionSettings:
-    """How a case is predicted; the defaults are nnU-Net's, without mirroring.
-
-    Attributes:
-        step: distance between windows as a share of the patch, in (0, 1].
-        mirror_axes: spatial axes of the network to mirror along, as in an nnU-Net checkpoint; None
-            and () both mean no mirroring.
-        aggregation: how windows answer for their case.
-        tile_batch: windows per engine call, at least 1.
-        keep_attention: whether to keep where the heads look: a second pass through the network,
-            as the weights depend on the whole case, and one more array per task.
-
-    Raises:
-        RequestError: step or tile_batch is out of range, or attention is asked for where every
-            window attends by itself.
-    """
-
-    step: float = 0.5
-    mirror_axes: tuple[int, ...] | None = ()
-    aggregation: Aggregation = Aggregation.CASE
-    tile_batch: int = 1
-    keep_attention: bool = False
-
-    def __post_init__(self) -> None:
-        if not (0 < self.step <= 1 and self.tile_batch >= 1):
-            raise RequestError(
-                "prediction settings",
-                found=f"step {self.step}, tile batch {self.tile_batch}",
-                expected="a step above 0 and at most 1, a batch of at least 1",
-                remedy="Correct the setting.",
-            )
-        if self.keep_attention and self.aggregation is not Aggregation.CASE:
-            raise RequestError(
-                "prediction settings",
-                found=f"attention maps with the aggregation {self.aggregation}",
-                expected="the aggregation case, where one answer attends to the whole case",
-                remedy="Leave out one of the two.",
-            )
+from segduet.preparation.restore import LabelMapRestorer
+from segduet.windows.tiles import Shape
 
 
 def predict_case(
@@ -87,6 +42,7 @@ def predict_case(
     labels: LabelScheme,
     settings: PredictionSettings,
     previous: np.ndarray | None = None,
+    region: Box | None = None,
 ) -> Prediction:
     """Label map and class probabilities of one image, on its own grid.
 
@@ -100,6 +56,7 @@ def predict_case(
         settings: how to predict.
         previous: (Z, Y, X) integers, what the stage before made of the image, see
             `predict_for_next_stage`; None outside a cascade's second stage.
+        region: the part of the image to look at, as in `prepare_case`; outside is background.
 
     Raises:
         DataError: the image does not fit the plan, a network's answers are not finite, or a
@@ -107,22 +64,29 @@ def predict_case(
         RequestError: the settings do not fit the network, or the device has not enough memory.
     """
     clock = _Stopwatch()
-    prepared = prepare_case(volume, None, case=case, plan=plan, configuration=configuration)
+    prepared = prepare_case(
+        volume, None, case=case, plan=plan, configuration=configuration, region=region
+    )
     if previous is not None:
         prepared = with_previous_stage(prepared, previous, labels)
     clock.lap("prepare")
-    answer = ensemble(
-        predict_prepared(
-            member.engine,
-            prepared,
-            patch_zyx=configuration.patch_size_zyx,
-            tasks=member.tasks,
-            settings=settings,
-        )
-        for member in members
+    passes = window_passes(
+        members, prepared, patch_zyx=configuration.patch_size_zyx, settings=settings
     )
+    restorer = LabelMapRestorer(
+        placement=prepared.placement, configuration=configuration, labels=labels
+    )
+    is_segmented = False
+    for slab in mean_slabs([windows.slabs() for windows in passes]):
+        clock.lap("network")
+        if len(slab):
+            is_segmented = True
+            restorer.add(slab)
+        clock.lap("restore")
+    said = mean_answers([windows.answers() for windows in passes])
     clock.lap("network")
-    prediction = answer.on_native_grid(prepared, configuration=configuration, labels=labels)
+    label_map = restorer.finish() if is_segmented else None
+    prediction = native_prediction(said, label_map, prepared, configuration)
     clock.lap("restore")
     return dataclasses.replace(prediction, seconds=clock.seconds)
 
@@ -135,59 +99,26 @@ def predict_prepared(
     tasks: Sequence[TaskSpec],
     settings: PredictionSettings,
 ) -> PreparedAnswer:
-    """Both answers of one network for a prepared case, from the same pass over its windows.
+    """Both answers of one network for a prepared case, with the logits of the whole case.
 
     Raises:
         DataError: the network's answers are not finite, or not to exactly these tasks.
         RequestError: a mirror axis the network does not have, or not enough memory.
     """
-    combinations = mirror_combinations(settings.mirror_axes, engine.num_spatial_dims)
-    image, box = pad_to_patch(prepared.image, patch_zyx)
-    starts = tile_starts(_spatial(image), patch_zyx, settings.step)
-    shares = None
-    if settings.aggregation is Aggregation.CASE:
-        shares = WindowShares.of_tiling(_spatial(image), patch_zyx, settings.step, box)
-    cutter = WindowCutter(image, patch_zyx, shares)
-    collected = CollectedAnswers(_spatial(image), patch_zyx)
-    for batch in _in_batches(starts, settings.tile_batch):
-        windows = cutter.windows(batch)
-        collected.add(batch, predict_mirrored(engine, windows, combinations, where=prepared.case))
-    image_voxels = np.array([num_voxels_inside(start, patch_zyx, box) for start in starts])
-    known = collected.knowledge(image_voxels)
-    said = answer_case(engine, known, tasks, settings.aggregation)
-    attention: dict[str, np.ndarray] = {}
-    for batch in _in_batches(starts if settings.keep_attention else (), settings.tile_batch):
-        maps = attend_mirrored(engine, cutter.windows(batch), combinations, known.case_sums)
-        cutter.put_together(attention, batch, maps)
-    return PreparedAnswer(
-        logits=collected.logits()[:, *box],
-        probabilities=said.probabilities,
-        evidence=said.evidence,
-        features=said.features,
-        attention={task: whole[box] for task, whole in attention.items()},
-    )
-
-
-def _spatial(image: np.ndarray) -> Shape:
-    z, y, x = image.shape[1:]
-    return (z, y, x)
-
-
-def _in_batches(starts: Sequence[Start], size: int) -> Iterator[list[Start]]:
-    remaining = iter(starts)
-    while batch := list(itertools.islice(remaining, size)):
-        yield batch
+    windows = WindowPass(engine, prepared, patch_zyx=patch_zyx, tasks=tasks, settings=settings)
+    logits = put_together(windows.slabs(), prepared.placement.prepared_shape)
+    return PreparedAnswer(logits=logits, said=windows.answers())
 
 
 class _Stopwatch:
-    """Seconds between one lap and the next, by name."""
+    """Seconds spent on each stage, by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Books the time since the last lap under `stage`."""
+        """Books the time since the last lap under `stage`, to what it has already."""
         now = time.perf_counter()
-        self.seconds[stage] = now - self._last
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now

@@ -1,7 +1,8 @@
 """Both answers of a case before they are brought to its own grid. K segmentation heads."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.prediction import Prediction
 from segduet.core.prepared import PreparedCase
+from segduet.inference.answering import CaseAnswers
 from segduet.preparation.restore import restore_label_map, restore_map
 
 
@@ -19,18 +21,11 @@ class PreparedAnswer:
     Attributes:
         logits: (K, Z, Y, X) float32, blended over windows; K = 0 for a network that only
             classifies.
-        probabilities: task name -> (answer_size,) float64, as from `answer_probabilities`.
-        evidence: task name -> predicted voxels of its evidence region, summed over windows.
-        features: task name -> (F,) float32, the pooled and normalised vector its head read.
-        attention: task name -> (Z, Y, X) float32 >= 0 that sums to 1, where its head looked; only
-            on request, and of heads that attend.
+        said: what the heads answer about the case.
     """
 
     logits: np.ndarray
-    probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
-    evidence: Mapping[str, float] = field(default_factory=dict)
-    features: Mapping[str, np.ndarray] = field(default_factory=dict)
-    attention: Mapping[str, np.ndarray] = field(default_factory=dict)
+    said: CaseAnswers
 
     def on_native_grid(
         self,
@@ -44,43 +39,72 @@ class PreparedAnswer:
         Raises:
             DataError: the plan asks for a resampling we do not implement.
         """
-        placement = prepared.placement
         label_map = None
         if len(self.logits):
             label_map = restore_label_map(
-                self.logits, placement=placement, configuration=configuration, labels=labels
+                self.logits,
+                placement=prepared.placement,
+                configuration=configuration,
+                labels=labels,
             )
-        return Prediction(
-            case=prepared.case,
-            label_map=label_map,
-            geometry=placement.native,
-            probabilities=self.probabilities,
-            evidence=self.evidence,
-            features=self.features,
-            attention={
-                task: restore_map(seen, placement=placement, configuration=configuration)
-                for task, seen in self.attention.items()
-            },
-        )
+        return native_prediction(self.said, label_map, prepared, configuration)
 
 
-def ensemble(answers: Iterable[PreparedAnswer]) -> PreparedAnswer:
-    """Mean of logits (as nnU-Net), probabilities, evidence and attention of several networks.
-
-    Features are joined end to end, as those of one network mean nothing to another. Holds two sets
-    of logits at most, and changes the first's.
+def native_prediction(
+    said: CaseAnswers,
+    label_map: np.ndarray | None,
+    prepared: PreparedCase,
+    configuration: ConfigurationPlan,
+) -> Prediction:
+    """Both answers for the user's image.
 
     Args:
-        answers: at least one, all of the same tasks.
+        said: what the heads answer.
+        label_map: (Z, Y, X) uint8 on the native grid; None where nothing segments.
+        prepared: the case.
+        configuration: gives the resampling of attention maps.
     """
-    remaining = iter(answers)
-    total = next(remaining)
-    n = 1
-    for answer in remaining:
-        total = _added(total, answer)
-        n += 1
-    return PreparedAnswer(
-        logits=np.divide(total.logits, n, out=total.logits),
+    placement = prepared.placement
+    return Prediction(
+        case=prepared.case,
+        label_map=label_map,
+        geometry=placement.native,
+        probabilities=said.probabilities,
+        evidence=said.evidence,
+        features=said.features,
+        attention={
+            task: restore_map(seen, placement=placement, configuration=configuration)
+            for task, seen in said.attention.items()
+        },
+    )
+
+
+def mean_slabs(members: Sequence[Iterable[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Mean logits (as nnU-Net) of several networks that hand out the same slices in step.
+
+    Args:
+        members: at least one; of each the slabs (K, n, Y, X), which are changed.
+
+    Yields:
+        (K, n, Y, X) float32, until the next one is asked for.
+    """
+    for slabs in zip(*members, strict=True):
+        total = slabs[0]
+        for other in slabs[1:]:
+            np.add(total, other, out=total)
+        if len(slabs) > 1:
+            np.divide(total, len(slabs), out=total)
+        yield total
+
+
+def mean_answers(members: Sequence[CaseAnswers]) -> CaseAnswers:
+    """Mean of probabilities, evidence and attention of several networks, of the same tasks.
+
+    Features are joined end to end, as those of one network mean nothing to another.
+    """
+    total = functools.reduce(_added, members)
+    n = len(members)
+    return CaseAnswers(
         probabilities={task: v / n for task, v in total.probabilities.items()},
         evidence={task: v / n for task, v in total.evidence.items()},
         features=total.features,
@@ -88,9 +112,8 @@ def ensemble(answers: Iterable[PreparedAnswer]) -> PreparedAnswer:
     )
 
 
-def _added(a: PreparedAnswer, b: PreparedAnswer) -> PreparedAnswer:
-    return PreparedAnswer(
-        logits=np.add(a.logits, b.logits, out=a.logits),
+def _added(a: CaseAnswers, b: CaseAnswers) -> CaseAnswers:
+    return CaseAnswers(
         probabilities={task: v + b.probabilities[task] for task, v in a.probabilities.items()},
         evidence={task: v + b.evidence[task] for task, v in a.evidence.items()},
         features={t: np.concatenate([v, b.features[t]]) for t, v in a.features.items()},

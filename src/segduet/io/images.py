@@ -7,6 +7,7 @@ import numpy as np
 
 from segduet.core.errors import DataError, RequestError
 from segduet.core.files import atomic_path
+from segduet.core.finite import is_finite
 from segduet.core.geometry import SPACING_2D_ZYX_MM, Geometry
 from segduet.core.volume import Volume
 from segduet.io.failures import require_file
@@ -21,6 +22,7 @@ __all__ = [
     "name_without_ending",
     "read_image",
     "read_label_map",
+    "read_stored_image",
     "write_label_map",
 ]
 
@@ -38,9 +40,22 @@ def read_image(paths: Sequence[Path]) -> Volume:
         DataError: an unknown ending, a file that is missing, damaged or cut short, NaN or infinite
             values, several time points, skewed axes, or channels on different grids.
     """
+    stored = read_stored_image(paths)
+    return Volume(array=stored.array.astype(np.float32, copy=False), geometry=stored.geometry)
+
+
+def read_stored_image(paths: Sequence[Path]) -> Volume:
+    """As `read_image`, but whole numbers stay in their type: half the memory of a CT, or less.
+
+    Returns:
+        (C, Z, Y, X) of the stored integer type, if all channels have the same, or else float32.
+
+    Raises:
+        DataError: as `read_image`.
+    """
     assert paths, "an image has at least one channel"
     channels = [_read(Path(p)) for p in paths]
-    _, grid = channels[0]
+    first, grid = channels[0]
     for path, (array, geometry) in zip(paths, channels, strict=True):
         _check_finite(Path(path), array)
         differing = grid.differences(geometry)
@@ -51,7 +66,11 @@ def read_image(paths: Sequence[Path]) -> Volume:
                 expected="all channels of a case on one grid",
                 remedy="Resample the channels onto the first one's grid.",
             )
-    return Volume(array=np.concatenate([a for a, _ in channels]), geometry=grid)
+    if len(channels) == 1:
+        return Volume(array=first, geometry=grid)
+    is_alike = all(array.dtype == first.dtype for array, _ in channels)
+    dtype = first.dtype if is_alike else np.float32
+    return Volume(array=np.concatenate([a for a, _ in channels], dtype=dtype), geometry=grid)
 
 
 def read_label_map(path: Path) -> Volume:
@@ -114,14 +133,15 @@ def _decoded(path: Path) -> tuple[np.ndarray, Geometry]:
 
 def _read(path: Path) -> tuple[np.ndarray, Geometry]:
     array, geometry = _decoded(path)
+    if np.issubdtype(array.dtype, np.integer):
+        return array, geometry
     # a float64 value beyond float32's range becomes infinite here and is refused afterwards
     with np.errstate(over="ignore"):
-        return array.astype(np.float32), geometry
+        return array.astype(np.float32, copy=False), geometry
 
 
 def _check_finite(path: Path, array: np.ndarray) -> None:
-    # the minimum and the maximum of an array are both finite only if every value is
-    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+    if np.issubdtype(array.dtype, np.floating) and not is_finite(array):
         num_bad = int(np.count_nonzero(~np.isfinite(array)))
         raise DataError(
             str(path),

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
-from PIL import Image
 
 from segduet.core.errors import DataError
 from segduet.core.files import read_json, write_json
@@ -62,8 +60,12 @@ def read_picture(path: Path) -> tuple[np.ndarray, Geometry]:
 def write_picture(path: Path, array: np.ndarray) -> None:
     """Writes a (Y, X) array losslessly as PNG, BMP or TIFF, or (Z, Y, X) as TIFF; not atomic."""
     if path.name.lower().endswith(TIFF_ENDINGS):
+        import tifffile
+
         tifffile.imwrite(path, array, photometric="minisblack", compression="zlib")
     else:
+        from PIL import Image
+
         Image.fromarray(array).save(path)
 
 
@@ -82,6 +84,8 @@ def tiff_spacing_file(path: Path) -> Path | None:
 
 
 def _pixels(path: Path) -> np.ndarray:
+    from PIL import Image  # here, as readers of scans do without
+
     try:
         with Image.open(path) as image:
             mode = image.mode
@@ -102,6 +106,8 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def _tiff_values(path: Path) -> np.ndarray:
+    import tifffile
+
     try:
         array: np.ndarray = tifffile.imread(path)
     except (

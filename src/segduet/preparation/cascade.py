@@ -14,10 +14,10 @@ from segduet.core.prepared import Placement, PreparedCase
 from segduet.preparation.resampling import (
     Grids,
     ResamplingRule,
+    prepared_shape,
     prepared_spacing,
-    resampled_shape,
 )
-from segduet.preparation.restore import resampled_slabs
+from segduet.preparation.slabs import SlabResampler
 
 
 def foreground_values(labels: LabelScheme) -> tuple[int, ...]:
@@ -79,7 +79,9 @@ def decide_on_next_grid(
     spacing = prepared_spacing(configuration, placement.transposed_spacing_mm)
     grids = Grids(
         old_shape=placement.prepared_shape,
-        new_shape=_prepared_shape(placement, next_configuration),
+        new_shape=prepared_shape(
+            placement.cropped_shape, placement.transposed_spacing_mm, next_configuration
+        ),
         old_spacing=spacing,
         new_spacing=spacing,
     )
@@ -91,13 +93,7 @@ def decide_on_next_grid(
             expected=f"the same grid as the first stage's, {grids.old_shape} voxels",
             remedy="Plan again with one of segduet's planners.",
         )
-    slabs = [labels.decode(slab) for _, slab in resampled_slabs(logits, grids, rule)]
-    return np.concatenate(slabs).astype(np.int16)
-
-
-def _prepared_shape(placement: Placement, configuration: ConfigurationPlan) -> tuple[int, int, int]:
-    """Shape that the case of this placement has in another configuration of the plan."""
-    if ResamplingRule.of(configuration, "data", where="plan").is_off:
-        return placement.cropped_shape
-    native = placement.transposed_spacing_mm
-    return resampled_shape(placement.cropped_shape, native, prepared_spacing(configuration, native))
+    label_map = np.empty(grids.new_shape, np.int16)
+    for slices, channels in SlabResampler(grids, rule).add(logits):
+        label_map[slices] = labels.decode(channels)
+    return label_map

@@ -7,18 +7,19 @@ Source: Isensee et al., Nature Methods 18, 2021, doi 10.1038/s41592-020-01008-z;
 import numpy as np
 
 from segduet.core.errors import DataError
+from segduet.core.finite import is_finite
 from segduet.core.plan import ConfigurationPlan, Plan
 from segduet.core.prepared import Box, Placement, PreparedCase
 from segduet.core.volume import Volume
+from segduet.preparation.boxes import box_shape, relative_box
 from segduet.preparation.cropping import box_slices, mark_outside, nonzero_box
-from segduet.preparation.normalization import normalize_channel
+from segduet.preparation.normalization import POINTWISE_SCHEMES, normalize_channel
 from segduet.preparation.resampling import (
     Grids,
     ResamplingRule,
-    prepared_spacing,
+    prepared_shape,
     resample_image,
     resample_label_map,
-    resampled_shape,
 )
 
 #: nnU-Net readers that keep the axes of the file, as ours do.
@@ -32,6 +33,7 @@ def prepare_case(
     case: str,
     plan: Plan,
     configuration: ConfigurationPlan,
+    region: Box | None = None,
 ) -> PreparedCase:
     """What the network sees of a case, with the way back.
 
@@ -41,6 +43,9 @@ def prepare_case(
         case: case id, for messages.
         plan: gives the transpose and the foreground intensities.
         configuration: gives spacing, normalisation and resampling; a 2D one keeps the slices.
+        region: where to prepare it: half-open (start, stop) per transposed axis in voxels of the
+            image, within its nonzero box. Intensities are those of the whole prepared case, and
+            only the rim is resampled otherwise. None: all of the nonzero box.
 
     Raises:
         DataError: channels or mask do not fit, the plan asks for what we do not implement, or a
@@ -51,13 +56,19 @@ def prepare_case(
     box = nonzero_box(image)
     image = image[:, *box_slices(box)]
     marked = _marked_labels(image, label_map, box, plan=plan, configuration=configuration)
+    kept = box if region is None else region
+    # what no voxel's value depends on is cut away before the work, other regions after it
+    is_pointwise = set(configuration.normalization_schemes) <= set(POINTWISE_SCHEMES)
+    first_kept = kept if is_pointwise else box
+    image, marked = _part(image, marked, whole=box, part=first_kept)
     image = _normalized(image, marked, case=case, plan=plan, configuration=configuration)
+    image, marked = _part(image, marked, whole=first_kept, part=kept)
 
     image_rule, label_rule = (
         ResamplingRule.of(configuration, kind, where=f"plan {plan.plans_name}")
         for kind in ("data", "seg")
     )
-    placement = _placement(volume, box, image_rule, plan=plan, configuration=configuration)
+    placement = _placement(volume, kept, plan=plan, configuration=configuration)
     grids = Grids.of_preparation(placement, configuration)
     prepared_labels = None
     if label_map is not None and marked is not None:
@@ -125,18 +136,17 @@ def _normalized(
     configuration: ConfigurationPlan,
 ) -> np.ndarray:
     schemes = zip(configuration.normalization_schemes, configuration.use_mask_for_norm, strict=True)
-    channels = [
+    normalized = np.empty(image.shape, np.float32)
+    for number, (channel, (scheme, uses_mask)) in enumerate(zip(image, schemes, strict=True)):
         normalize_channel(
             channel,
             scheme=scheme,
             is_inside=marked >= 0 if uses_mask and marked is not None else None,
             intensities=plan.foreground_intensity_properties_per_channel.get(str(number), {}),
             where=f"case {case!r}, channel {number}",
+            out=normalized[number],
         )
-        for number, (channel, (scheme, uses_mask)) in enumerate(zip(image, schemes, strict=True))
-    ]
-    normalized = np.stack(channels)
-    if not np.isfinite(normalized).all():
+    if not is_finite(normalized):
         raise DataError(
             f"case {case!r}",
             found="voxels that are not finite numbers after normalisation",
@@ -146,24 +156,23 @@ def _normalized(
     return normalized
 
 
+def _part(
+    image: np.ndarray, marked: np.ndarray | None, *, whole: Box, part: Box
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A part of the image and its labels, which lie in a box of the volume."""
+    inner = box_slices(relative_box(part, whole))
+    return image[:, *inner], None if marked is None else marked[inner]
+
+
 def _placement(
-    volume: Volume,
-    box: Box,
-    rule: ResamplingRule,
-    *,
-    plan: Plan,
-    configuration: ConfigurationPlan,
+    volume: Volume, box: Box, *, plan: Plan, configuration: ConfigurationPlan
 ) -> Placement:
-    z, y, x = (stop - start for start, stop in box)
     spacing = volume.geometry.spacing_zyx_mm
     first, second, third = (spacing[axis] for axis in plan.transpose_forward)
-    old_spacing = (first, second, third)
-    new_spacing = prepared_spacing(configuration, old_spacing)
-    shape = (z, y, x) if rule.is_off else resampled_shape((z, y, x), old_spacing, new_spacing)
     return Placement(
         native=volume.geometry,
         transpose_forward=plan.transpose_forward,
         transpose_backward=plan.transpose_backward,
         crop_box=box,
-        prepared_shape=shape,
+        prepared_shape=prepared_shape(box_shape(box), (first, second, third), configuration),
     )

@@ -7,11 +7,46 @@ import numpy as np
 from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.prepared import Placement
+from segduet.core.threads import for_each
 from segduet.preparation.cropping import box_slices
-from segduet.preparation.resampling import Grids, ResamplingRule, axis_matrices, multiply_along
+from segduet.preparation.resampling import Grids, ResamplingRule
+from segduet.preparation.slabs import SlabResampler
 
-#: Output slices decoded at a time: few enough for the processor's cache.
-_SLAB = 8
+
+class LabelMapRestorer:
+    """Resamples logits to the native grid, decides them, and undoes crop and transpose.
+
+    Logits are resampled before they are decided, as in nnU-Net, but a few slices of one channel at
+    a time: the full-size logits never exist.
+
+    Args:
+        placement: how the prepared grid lies in the native one.
+        configuration: gives the prepared spacing and the resampling of logits.
+        labels: how logits are decided.
+
+    Raises:
+        DataError: the plan asks for a resampling we do not implement.
+    """
+
+    def __init__(
+        self, *, placement: Placement, configuration: ConfigurationPlan, labels: LabelScheme
+    ) -> None:
+        self._placement, self._labels = placement, labels
+        self._resampler = _resampler(placement, configuration)
+        self._whole = np.zeros(placement.transposed_shape, np.uint8)
+        self._inside = self._whole[box_slices(placement.crop_box)]
+
+    def add(self, logits: np.ndarray) -> None:
+        """Takes the next slices (K, n, Y, X) float32 of the logits on the prepared grid."""
+        for_each(self._decide, self._resampler.add(logits))
+
+    def _decide(self, part: tuple[slice, Iterator[np.ndarray]]) -> None:
+        slices, channels = part
+        self._inside[slices] = self._labels.decode(channels)
+
+    def finish(self) -> np.ndarray:
+        """Label map (Z, Y, X) uint8 on the native grid; background outside the crop."""
+        return np.ascontiguousarray(self._whole.transpose(self._placement.transpose_backward))
 
 
 def restore_label_map(
@@ -21,16 +56,13 @@ def restore_label_map(
     configuration: ConfigurationPlan,
     labels: LabelScheme,
 ) -> np.ndarray:
-    """Resamples logits to the native grid, decodes them, and undoes crop and transpose.
-
-    Logits are resampled before they are decoded, as in nnU-Net, but slab by slab: the full-size
-    logits of all channels never exist at once.
+    """The label map of logits that are there as a whole; see `LabelMapRestorer`.
 
     Args:
         logits: (K, Z, Y, X) float32 on the prepared grid.
         placement: how the prepared grid lies in the native one.
         configuration: gives the prepared spacing and the resampling of logits.
-        labels: how logits are decoded.
+        labels: how logits are decided.
 
     Returns:
         (Z, Y, X) uint8 on the native grid; background outside the crop.
@@ -39,13 +71,9 @@ def restore_label_map(
         DataError: the plan asks for a resampling we do not implement.
     """
     assert logits.shape == (labels.num_segmentation_heads, *placement.prepared_shape)
-    rule = ResamplingRule.of(configuration, "probabilities", where="plan")
-    whole = np.zeros(placement.transposed_shape, np.uint8)
-    inside = whole[box_slices(placement.crop_box)]
-    grids = Grids.of_preparation(placement, configuration).reverse
-    for start, slab in resampled_slabs(logits, grids, rule):
-        inside[start : start + slab.shape[1]] = labels.decode(slab)
-    return np.ascontiguousarray(whole.transpose(placement.transpose_backward))
+    restorer = LabelMapRestorer(placement=placement, configuration=configuration, labels=labels)
+    restorer.add(logits)
+    return restorer.finish()
 
 
 def restore_map(
@@ -66,31 +94,14 @@ def restore_map(
     Raises:
         DataError: the plan asks for a resampling we do not implement.
     """
-    rule = ResamplingRule.of(configuration, "probabilities", where="plan")
     whole = np.zeros(placement.transposed_shape, np.float32)
     inside = whole[box_slices(placement.crop_box)]
-    grids = Grids.of_preparation(placement, configuration).reverse
-    for start, slab in resampled_slabs(values[None], grids, rule):
-        inside[start : start + slab.shape[1]] = slab[0].clip(0)
+    for slices, channels in _resampler(placement, configuration).add(values[None]):
+        inside[slices] = next(channels).clip(0)
     whole *= values.sum(dtype=np.float64) / whole.sum(dtype=np.float64)
     return np.ascontiguousarray(whole.transpose(placement.transpose_backward))
 
 
-def resampled_slabs(
-    logits: np.ndarray, grids: Grids, rule: ResamplingRule
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Pairs of first slice and (K, slices, Y, X) logits on the new grid, a few slices at a time."""
-    starts = range(0, grids.new_shape[0], _SLAB)
-    if rule.is_off or grids.old_shape == grids.new_shape:
-        yield from ((start, logits[:, start : start + _SLAB]) for start in starts)
-        return
-    along_z, along_y, along_x = axis_matrices(grids, rule)
-    for start in starts:
-        rows = along_z[start : start + _SLAB]
-        used = np.flatnonzero(rows.any(axis=0))
-        source = slice(used[0], used[-1] + 1)
-        slab = np.empty((len(logits), len(rows), *grids.new_shape[1:]), np.float32)
-        for target, channel in zip(slab, logits, strict=True):
-            thick = multiply_along(channel[source], rows[:, source], 0)
-            target[...] = multiply_along(multiply_along(thick, along_y, 1), along_x, 2)
-        yield start, slab
+def _resampler(placement: Placement, configuration: ConfigurationPlan) -> SlabResampler:
+    rule = ResamplingRule.of(configuration, "probabilities", where="plan")
+    return SlabResampler(Grids.of_preparation(placement, configuration).reverse, rule)

@@ -6,8 +6,6 @@ All shapes, patches and starts are (z, y, x); a 2D patch has Z = 1.
 import itertools
 import math
 
-import numpy as np
-
 Shape = tuple[int, int, int]
 Start = tuple[int, int, int]
 SpatialBox = tuple[slice, slice, slice]
@@ -21,7 +19,7 @@ def tile_starts(shape_zyx: Shape, patch_zyx: Shape, step: float = 0.5) -> list[S
     (2D configurations) every slice is visited exactly once, whatever the step.
 
     Args:
-        shape_zyx: image shape, at least the patch (see `pad_to_patch`).
+        shape_zyx: image shape, at least the patch (see `padded_to_patch`).
         patch_zyx: window shape.
         step: distance between windows as a share of the patch, in (0, 1].
 
@@ -48,29 +46,34 @@ def region_at(start: Start, patch_zyx: Shape) -> SpatialBox:
     return (z, y, x)
 
 
-def pad_to_patch(image: np.ndarray, patch_zyx: Shape) -> tuple[np.ndarray, SpatialBox]:
-    """The image, zero-padded where it is smaller than the patch, and the box of the image in it.
+def padded_to_patch(shape_zyx: Shape, patch_zyx: Shape) -> tuple[Shape, SpatialBox]:
+    """Shape of an image once it is at least as large as the patch, and where the image lies in it.
 
-    The image lies in the centre; an odd voxel of padding goes behind it, as in nnU-Net. An image
-    that is large enough is returned itself, not a copy.
+    The image lies in the centre; an odd voxel of padding goes behind it, as in nnU-Net. No image
+    is padded as a whole: windows are filled up with zeros where they leave it.
+    """
+    missing = [max(p - n, 0) for n, p in zip(shape_zyx, patch_zyx, strict=True)]
+    depth, height, width = (n + m for n, m in zip(shape_zyx, missing, strict=True))
+    z, y, x = (slice(m // 2, m // 2 + n) for m, n in zip(missing, shape_zyx, strict=True))
+    return (depth, height, width), (z, y, x)
+
+
+def window_parts(start: Start, patch_zyx: Shape, box: SpatialBox) -> tuple[SpatialBox, SpatialBox]:
+    """The part of a window that holds image: its slices in the window, and in the image.
 
     Args:
-        image: (C, Z, Y, X), any dtype.
-        patch_zyx: smallest shape that is wanted.
-
-    Returns:
-        The padded image (C, Z', Y', X'), and slices with `padded[:, *box]` equal to `image`.
+        start: first voxel of the window in the padded image.
+        patch_zyx: shape of the window.
+        box: where the image lies in the padded one.
     """
-    shape = image.shape[1:]
-    missing = [max(p - n, 0) for n, p in zip(shape, patch_zyx, strict=True)]
-    z, y, x = (slice(m // 2, m // 2 + n) for m, n in zip(missing, shape, strict=True))
-    box = (z, y, x)
-    if not any(missing):
-        return image, box
-    padded_shape = tuple(n + m for n, m in zip(shape, missing, strict=True))
-    padded = np.zeros((image.shape[0], *padded_shape), dtype=image.dtype)
-    padded[:, z, y, x] = image
-    return padded, box
+    axes = list(zip(start, patch_zyx, box, strict=True))
+    firsts = [max(first, inside.start) for first, _, inside in axes]
+    stops = [min(first + length, inside.stop) for first, length, inside in axes]
+    ends = list(zip(firsts, stops, axes, strict=True))
+    z, y, x = (slice(a - first, b - first) for a, b, (first, _, _) in ends)
+    in_image = (slice(a - inside.start, b - inside.start) for a, b, (_, _, inside) in ends)
+    image_z, image_y, image_x = in_image
+    return (z, y, x), (image_z, image_y, image_x)
 
 
 def num_voxels_inside(start: Start, patch_zyx: Shape, box: SpatialBox) -> int:

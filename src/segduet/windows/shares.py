@@ -7,17 +7,20 @@ import numpy as np
 from segduet.windows.blending import gaussian_weights
 from segduet.windows.tiles import Shape, SpatialBox, Start, tile_starts
 
+#: Shares of the voxels of one window along z, y and x.
+AxisShares = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 class WindowShares:
     """The share of each voxel that belongs to each window that holds it.
 
     Over all windows the shares of a voxel of the image sum to 1, so that sums over windows count
-    it once; voxels of the padding have none. A window's shares are the weights with which its
-    masks are blended, divided by their sum. Since windows and weights are products over the axes,
-    shares are too.
+    it once; voxels of the padding have none. A window's shares are its Gaussian weights, divided
+    by the sum of the weights of all windows: masks blended by shares need no division afterwards.
+    Since windows and weights are products over the axes, shares are too.
 
     Args:
-        along_axes: per axis, first voxel of a window -> (length of the patch,) float64 shares.
+        along_axes: per axis, first voxel of a window -> (length of the patch,) float32 shares.
     """
 
     def __init__(self, along_axes: tuple[dict[int, np.ndarray], ...]) -> None:
@@ -36,10 +39,16 @@ class WindowShares:
         axes = zip(shape, patch, box, strict=True)
         return cls(tuple(_along(n, p, step, inside) for n, p, inside in axes))
 
+    def along(self, start: Start) -> AxisShares:
+        """Shares of the window that begins at `start` along each axis; their product is `at`."""
+        z, y, x = (shares[first] for shares, first in zip(self._along_axes, start, strict=True))
+        return z, y, x
+
     def at(self, start: Start) -> np.ndarray:
         """Shares of the window that begins at `start`, (z, y, x) float32 in [0, 1]."""
-        z, y, x = (shares[first] for shares, first in zip(self._along_axes, start, strict=True))
-        return np.asarray(z[:, None, None] * y[:, None] * x, dtype=np.float32)
+        z, y, x = self.along(start)
+        product: np.ndarray = (z[:, None] * y)[..., None] * x
+        return product
 
 
 def _along(length: int, patch: int, step: float, inside: slice) -> dict[int, np.ndarray]:
@@ -49,9 +58,11 @@ def _along(length: int, patch: int, step: float, inside: slice) -> dict[int, np.
     sums = np.zeros(length)
     for first in firsts:
         sums[first : first + patch] += bell
+    assert sums.min() > 0, "a voxel that no window covers"
     is_image = np.zeros(length)
     is_image[inside] = 1
+    shares = bell / sums[np.add.outer(firsts, np.arange(patch))]
     return {
-        first: bell * is_image[first : first + patch] / sums[first : first + patch]
-        for first in firsts
+        first: (share * is_image[first : first + patch]).astype(np.float32)
+        for first, share in zip(firsts, shares, strict=True)
     }

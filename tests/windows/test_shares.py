@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segduet.inference.shares import WindowShares
 from segduet.windows.blending import gaussian_weights
-from segduet.windows.tiles import pad_to_patch, region_at, tile_starts
+from segduet.windows.shares import WindowShares
+from segduet.windows.tiles import padded_to_patch, region_at, tile_starts
 
 
 @given(
@@ -16,19 +16,20 @@ from segduet.windows.tiles import pad_to_patch, region_at, tile_starts
     st.sampled_from([0.3, 0.5, 1.0]),
 )
 def test_shares_of_a_voxel_sum_to_one_and_of_padding_to_zero(shape, patch, step):
-    padded, box = pad_to_patch(np.ones((1, *shape)), patch)
-    shares = WindowShares.of_tiling(padded.shape[1:], patch, step, box)
-    total = np.zeros(padded.shape[1:])
-    for start in tile_starts(padded.shape[1:], patch, step):
+    padded_shape, box = padded_to_patch(shape, patch)
+    shares = WindowShares.of_tiling(padded_shape, patch, step, box)
+    is_image, total = np.zeros(padded_shape), np.zeros(padded_shape)
+    is_image[box] = 1
+    for start in tile_starts(padded_shape, patch, step):
         window = shares.at(start)
         assert window.dtype == np.float32
         assert window.min() >= 0
         total[region_at(start, patch)] += window
-    np.testing.assert_allclose(total, padded[0], atol=1e-6)
+    np.testing.assert_allclose(total, is_image, atol=1e-6)
 
 
 def test_a_single_window_owns_all_of_its_image():
-    _, box = pad_to_patch(np.ones((1, 4, 6, 2)), (4, 6, 4))
+    _, box = padded_to_patch((4, 6, 2), (4, 6, 4))
     window = WindowShares.of_tiling((4, 6, 4), (4, 6, 4), 0.5, box).at((0, 0, 0))
     np.testing.assert_array_equal(window[:, :, 1:3], 1)
     np.testing.assert_array_equal(window[:, :, [0, 3]], 0)
