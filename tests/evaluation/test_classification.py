@@ -37,14 +37,16 @@ def test_figures_equal_scikit_learn(cohort):
         "macro_f1": sklearn_metrics.f1_score(truth, chosen, average="macro"),
         "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, chosen),
         "accuracy": sklearn_metrics.accuracy_score(truth, chosen),
+        "mcc": sklearn_metrics.matthews_corrcoef(truth, chosen),
         "auroc": sklearn_metrics.roc_auc_score(truth, chances, multi_class="ovr"),
+        "average_precision": sklearn_metrics.average_precision_score(truth, chances),
     }
     for name, value in expected.items():
         estimate = figures.metrics[name]
         assert estimate.value == pytest.approx(value, abs=1e-12)
         assert estimate.ci95[0] < value < estimate.ci95[1]
         assert estimate.n == 45
-    assert {"brier", "ece"} < set(figures.metrics)
+    assert set(figures.metrics) == {*expected, "brier", "ece", "ece_kde"}
     f1 = sklearn_metrics.f1_score(truth, chosen, average=None)
     assert [e.value for e in figures.f1_by_class.values()] == pytest.approx(f1.tolist())
     matrix = sklearn_metrics.confusion_matrix(truth, chosen)

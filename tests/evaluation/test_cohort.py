@@ -83,6 +83,31 @@ def test_schema_of_summary_json(tmp_path):
     json.dumps(content, allow_nan=False)
 
 
+def test_surfaces_and_lesions_of_a_cohort_have_their_units_and_intervals():
+    """F82, B19: what a case has beyond the overlap is summarised alike, with the tolerance."""
+    found = {"hd95_mm": [1.0, 2.0, 6.0], "nsd": [0.5, 0.6, 0.7], "lesion_recall": [1.0, None, 0.5]}
+    cases = [
+        CaseScores(
+            case=f"c{i}",
+            patient=f"c{i}",
+            segmentation={
+                region: {name: EMPTY if v[i] is None else Score(value=v[i]) for name, v in scores}
+                for region in ("organ", "cyst")
+                for scores in [[("dsc", [1.0, 1.0, 1.0]), *found.items()]]
+            },
+        )
+        for i in range(3)
+    ]
+    content = summarize(cases, LABELS, [], seed=0, selected_from=1, nsd_tolerance_mm=1.5).to_json()
+    organ = content["segmentation"]["organ"]
+    assert list(organ) == ["dsc", "nsd", "hd95_mm", "lesion_recall"]
+    assert {name: figure["unit"] for name, figure in organ.items()}["hd95_mm"] == "mm"
+    assert organ["hd95_mm"]["mean"] == pytest.approx(3.0)
+    assert organ["hd95_mm"]["ci95"][0] < 3.0 < organ["hd95_mm"]["ci95"][1]
+    assert (organ["lesion_recall"]["n"], organ["lesion_recall"]["n_undefined"]) == (2, 1)
+    assert content["nsd_tolerance_mm"] == 1.5
+
+
 def test_baselines_have_the_same_block_and_targets_are_judged():
     """B19, F84."""
     right = {"c1": [1, 0], "c2": [0, 1], "c3": [1, 0], "c4": [0, 1]}

@@ -17,6 +17,7 @@ from segduet.evaluation.classification import collect_answers, task_figures
 from segduet.evaluation.cohort import summarize
 from segduet.evaluation.scoring import class_answer
 from segduet.metrics.declared import TASK_METRICS
+from segduet.metrics.probability import ece_kde
 
 CANCER = TaskSpec(name="cancer", kind="binary", classes=("no", "yes"))
 FINDINGS = TaskSpec(name="findings", kind="multilabel", classes=("cyst", "mass", "scar"))
@@ -84,14 +85,18 @@ def test_binary_figures_equal_scikit_learn(cohort):
     confidence = answers.probabilities.max(1)
     bins = np.ceil(confidence * 10).astype(int)
     gaps = [abs(((truth == said) - confidence)[bins == b].sum()) for b in range(1, 11)]
+    likelihood_ratio, _ = sklearn_metrics.class_likelihood_ratios(truth, said)
     assert_figures(
         figures,
         {
             "macro_f1": sklearn_metrics.f1_score(truth, said, average="macro"),
             "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, said),
             "accuracy": sklearn_metrics.accuracy_score(truth, said),
+            "mcc": sklearn_metrics.matthews_corrcoef(truth, said),
             "auroc": sklearn_metrics.roc_auc_score(truth, score),
             "average_precision": sklearn_metrics.average_precision_score(truth, score),
+            "positive_likelihood_ratio": likelihood_ratio,
+            "ece_kde": float(ece_kde(truth, answers.probabilities)),
             "sensitivity": sklearn_metrics.recall_score(truth, said),
             "specificity": sklearn_metrics.recall_score(truth, said, pos_label=0),
             "brier": 2 * sklearn_metrics.brier_score_loss(truth, score),
@@ -130,6 +135,7 @@ def test_ordinal_figures_equal_scikit_learn_on_the_median_class(cohort):
             "macro_f1": sklearn_metrics.f1_score(truth, said, average="macro"),
             "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, said),
             "accuracy": sklearn_metrics.accuracy_score(truth, said),
+            "mcc": sklearn_metrics.matthews_corrcoef(truth, said),
             "quadratic_kappa": sklearn_metrics.cohen_kappa_score(truth, said, weights="quadratic"),
             "rank_error": sklearn_metrics.mean_absolute_error(truth, said),
             "brier": ((chances - np.eye(3)[truth]) ** 2).sum(1).mean(),
@@ -162,6 +168,12 @@ def test_regression_figures_equal_scikit_learn_and_name_their_unit(cohort):
     ("task", "cells", "metric", "reason"),
     [
         (CANCER, ["no"] * 3, "sensitivity", r"classes \['yes'\] do not occur"),
+        (CANCER, ["no"] * 3, "auroc", r"classes \['yes'\] do not occur"),
+        (CANCER, ["no"] * 3, "average_precision", r"classes \['yes'\] do not occur"),
+        (CANCER, ["no"] * 3, "positive_likelihood_ratio", r"classes \['yes'\] do not occur"),
+        (CANCER, ["no", "yes"], "positive_likelihood_ratio", "no negative case was called"),
+        (CANCER, ["no", "yes"], "mcc", "the answers are all one class"),
+        (CANCER, ["no"], "ece_kde", "one case has no others"),
         (GRADE, ["mid"] * 3, "quadratic_kappa", "all one and the same class"),
         (FINDINGS, ["cyst", "cyst|mass", "cyst"], "auroc", r"findings \['cyst', 'scar'\]"),
         (SIZE, ["3.5"] * 3, "r2", "all true values are the same"),
@@ -174,7 +186,7 @@ def test_what_is_undefined_is_null_with_its_reason(task, cells, metric, reason):
     cases = [scored(f"c{i}", {task.name: c}, {task.name: answer}) for i, c in enumerate(cells)]
     estimate = task_figures(collect_answers(cases, task), seed=0).metrics[metric]
     assert estimate.value is None
-    assert estimate.n == 3
+    assert estimate.n == len(cells)
     assert re.search(reason, estimate.reason)
 
 

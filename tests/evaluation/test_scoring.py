@@ -8,6 +8,7 @@ from segduet.core.labels import LabelScheme
 from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
 from segduet.evaluation.scoring import class_answer, score_case, scored_regions
+from segduet.metrics.declared import SEGMENTATION_METRICS
 
 QUIZ = LabelScheme(
     labels=(("background", (0,)), ("whole", (1, 2)), ("lesion", (2,))), regions_class_order=(1, 2)
@@ -118,3 +119,63 @@ def test_what_is_no_answer_of_its_kind_is_an_error(kind, classes, answer):
     task = TaskSpec(name="f", kind=kind, classes=classes)
     with pytest.raises(DataError, match="case 'c', task 'f': found the answer"):
         class_answer(CaseRecord(case="c", patient="c"), task, np.array(answer))
+
+
+def test_surfaces_are_measured_where_asked_for_in_the_plane_of_a_single_slice():
+    """F82: one voxel against it and the next but one, 2 pixels of 1.5 mm on; 999 mm slices."""
+    reference, prediction = ([1, 0, 0, 0], [1, 0, 1, 0])
+    pair = [volume(v, spacing=(999.0, 1.0, 1.5)) for v in (reference, prediction)]
+    labels = LabelScheme(labels=(("background", (0,)), ("organ", (1,))))
+    off = score_case(RECORD, *pair, labels=labels, answers={}).segmentation["organ"]
+    assert not {"nsd", "hd95_mm", "assd_mm"} & set(off)
+    assert (off["precision"].value, off["recall"].value) == (0.5, 1.0)
+    assert off["f2"].value == pytest.approx(5 / 6)
+    on = score_case(RECORD, *pair, labels=labels, answers={}, nsd_tolerance_mm=2.0)
+    scores = {name: score.value for name, score in on.segmentation["organ"].items()}
+    assert scores["nsd"] == pytest.approx(2 / 3)
+    assert scores["hd95_mm"] == pytest.approx(2.85)
+    assert scores["assd_mm"] == pytest.approx(1.0)
+
+
+def test_lesions_are_counted_where_surfaces_are_measured():
+    """F82: of two lesions one is hit by a voxel; of three predicted components two hit nothing."""
+    reference, prediction = [1, 1, 0, 0, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 1, 0, 1]
+    labels = LabelScheme(labels=(("background", (0,)), ("cyst", (1,))))
+    pair = volume(reference), volume(prediction)
+    scores = score_case(RECORD, *pair, labels=labels, answers={}, nsd_tolerance_mm=1.0)
+    cyst = {name: score.value for name, score in scores.segmentation["cyst"].items()}
+    assert cyst["lesion_recall"] == pytest.approx(1 / 2)
+    assert cyst["lesion_precision"] == pytest.approx(1 / 3)
+    assert cyst["lesion_f1"] == pytest.approx(2 / 5)
+    assert set(cyst) == set(SEGMENTATION_METRICS)
+    off = score_case(RECORD, *pair, labels=labels, answers={}).segmentation["cyst"]
+    assert not {name for name in off if name.startswith("lesion")}
+
+
+@pytest.mark.parametrize("num_dims", [2, 3])
+def test_a_region_nobody_drew_is_undefined_in_every_metric_but_the_volume(num_dims):
+    """F56: with the box of both masks empty as well."""
+    grid = Geometry(shape_zyx=(1, 2, 3), spacing_zyx_mm=(999, 1, 1), num_spatial_dims=num_dims)
+    empty = Volume(array=np.zeros((1, 1, 2, 3), dtype=np.uint8), geometry=grid)
+    labels = LabelScheme(labels=(("background", (0,)), ("cyst", (1,))))
+    scores = score_case(RECORD, empty, empty, labels=labels, answers={}, nsd_tolerance_mm=1.0)
+    cyst = scores.segmentation["cyst"]
+    assert cyst.pop("volume_difference_ml").value == 0.0
+    assert all(score.value is None and score.reason for score in cyst.values())
+    assert scores.volumes_ml["cyst"] == (0.0, 0.0)
+
+
+def test_surfaces_run_along_the_edge_of_what_nobody_annotated():
+    """A prediction that goes on into ignored voxels ends where the reference ends."""
+    pair = volume([1, 1, 2, 2, 2]), volume([1, 1, 1, 1, 1])
+    scores = score_case(RECORD, *pair, labels=WITH_IGNORE, answers={}, nsd_tolerance_mm=0.0)
+    organ = scores.segmentation["organ"]
+    assert (organ["hd95_mm"].value, organ["nsd"].value) == (0.0, 1.0)
+
+
+def test_a_label_map_scaled_by_its_header_is_scored_alike():
+    """Values in float32, as `read_label_map` gives them there."""
+    labels = LabelScheme(labels=(("background", (0,)), ("cyst", (1,))))
+    pair = volume([1, 1, 0], dtype=np.float32), volume([1, 0, 0])
+    scores = score_case(RECORD, *pair, labels=labels, answers={})
+    assert scores.segmentation["cyst"]["dsc"].value == pytest.approx(2 / 3)

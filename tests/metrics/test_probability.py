@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from segduet.metrics.probability import auroc, brier, ece
+from segduet.metrics.probability import auroc, brier, ece, ece_kde
 
 
 def test_hand_worked_ranking_with_a_tie():
@@ -69,3 +69,11 @@ def test_equal_to_third_party_tools(shared_data):
             assert float(ece(reference, probabilities, num_bins=bins)) == pytest.approx(
                 expected["monai"][f"ece_{bins}"], abs=1e-6
             ), entry["id"]
+
+
+def test_hand_worked_kernel_calibration():
+    """All at .8, two of four right: each right case sees 1 of 3, each wrong one 2 of 3."""
+    probabilities = np.array([[0.8, 0.2]] * 4)
+    value = ece_kde(np.array([0, 0, 1, 1]), probabilities)
+    assert float(value) == pytest.approx(((0.8 - 1 / 3) + (0.8 - 2 / 3)) / 2)
+    assert np.isnan(ece_kde(np.array([0]), probabilities[:1]))

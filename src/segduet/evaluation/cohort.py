@@ -65,6 +65,7 @@ class CohortSummary:
         classification: task -> figures.
         baselines: baseline name -> (its description, task -> its figures).
         targets: rows of `judge_targets`.
+        nsd_tolerance_mm: of NSD; None where no surfaces were measured.
         selected_from: candidates (epochs, configurations) the model was chosen from on these
             cases; 1 where these cases had no part in the choice.
         seed: of the resampling.
@@ -77,6 +78,7 @@ class CohortSummary:
     seed: int
     baselines: Mapping[str, tuple[str, Mapping[str, TaskFigures]]] = field(default_factory=dict)
     targets: Sequence[Mapping[str, Any]] = ()
+    nsd_tolerance_mm: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of `summary.json`, plain types, no NaN."""
@@ -96,6 +98,7 @@ class CohortSummary:
                 for name, (text, figures) in self.baselines.items()
             },
             "targets": [dict(row) for row in self.targets],
+            "nsd_tolerance_mm": self.nsd_tolerance_mm,
             "selected_from": self.selected_from,
             "interval": f"95 % bootstrap over patients, {NUM_RESAMPLES} resamples: BCa for means, "
             "percentile for class figures",
@@ -116,6 +119,7 @@ def summarize(
     selected_from: int,
     baselines: Sequence[Baseline] = (),
     targets: Sequence[Target] = (),
+    nsd_tolerance_mm: float | None = None,
 ) -> CohortSummary:
     """Figures of a cohort, each with its interval and number of cases.
 
@@ -127,6 +131,7 @@ def summarize(
         selected_from: see `CohortSummary`; >= 1.
         baselines: answers to report beside the model's.
         targets: thresholds to judge.
+        nsd_tolerance_mm: what the surfaces of `cases` were measured with; None without surfaces.
     """
     assert selected_from >= 1, selected_from
     has_masks = any(case.segmentation for case in cases)
@@ -139,6 +144,7 @@ def summarize(
         baselines=_baselines(cases, tasks, baselines, seed=seed),
         selected_from=selected_from,
         seed=seed,
+        nsd_tolerance_mm=nsd_tolerance_mm if has_masks else None,
     )
     rows = judge_targets(targets, measured.to_json())
     return replace(measured, targets=rows)
@@ -185,6 +191,7 @@ def _segmentation(
                 seed=seed,
             )
             for name, metric in SEGMENTATION_METRICS.items()
+            if name in with_mask[0].segmentation[region]
         }
         for region in scored_regions(labels)
     }

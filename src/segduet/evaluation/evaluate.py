@@ -12,6 +12,7 @@ from segduet.core.errors import DataError
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores, ClassAnswer
 from segduet.core.tasks import TaskSpec
+from segduet.core.volume import Volume
 from segduet.evaluation.scoring import class_answer, score_case
 from segduet.io.images import read_label_map
 
@@ -54,6 +55,7 @@ def evaluate_folder(
     *,
     answers: ParsedAnswers,
     cases: Sequence[str] | None = None,
+    nsd_tolerance_mm: float | None = None,
     workers: int = 1,
 ) -> list[CaseScores]:
     """Scores of every case, in the order of the table or of `cases`.
@@ -64,6 +66,7 @@ def evaluate_folder(
         answers: class probabilities of each case; ignored where no tasks are scored.
         cases: score exactly these and leave other predictions alone; None scores every case of
             the table with a mask or a class, and refuses predictions of any other.
+        nsd_tolerance_mm: see `score_case`; None measures no surfaces.
         workers: threads.
 
     Raises:
@@ -75,7 +78,14 @@ def evaluate_folder(
         _refuse_extra(references, predictions, records, answers)
 
     def score(record: CaseRecord) -> CaseScores:
-        return _score(references, predictions, record, answers.get(record.case, {}))
+        given = answers.get(record.case, {})
+        return score_case(
+            record,
+            *_masks(references, predictions, record),
+            labels=references.labels,
+            answers={task.name: _answer(record, task, given) for task in references.tasks},
+            nsd_tolerance_mm=nsd_tolerance_mm,
+        )
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return list(pool.map(score, records))
@@ -124,20 +134,17 @@ def _refuse_extra(
         )
 
 
-def _score(
-    references: References, predictions: Path, record: CaseRecord, answers: Mapping[str, np.ndarray]
-) -> CaseScores:
+def _masks(
+    references: References, predictions: Path, record: CaseRecord
+) -> tuple[Volume | None, Volume | None]:
+    """Reference and predicted mask of a case; neither where it was never annotated."""
     mask = references.mask(record.case)
+    if mask is None:
+        return None, None
     predicted = predictions / f"{record.case}{references.file_ending}"
-    if mask is not None and not predicted.is_file():
+    if not predicted.is_file():
         raise _missing(record.case, f"no predicted mask {predicted}")
-    return score_case(
-        record,
-        read_label_map(mask) if mask is not None else None,
-        read_label_map(predicted) if mask is not None else None,
-        labels=references.labels,
-        answers={task.name: _answer(record, task, answers) for task in references.tasks},
-    )
+    return read_label_map(mask), read_label_map(predicted)
 
 
 def _answer(record: CaseRecord, task: TaskSpec, answers: Mapping[str, np.ndarray]) -> ClassAnswer:

@@ -11,6 +11,7 @@ from segduet.metrics import confusion as of_confusion
 from segduet.metrics import findings as of_findings
 from segduet.metrics import probability as of_probability
 from segduet.metrics import regression as of_regression
+from segduet.metrics.declared import CLASSIFICATION_METRICS
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -73,13 +74,14 @@ def _of_classes(task: TaskSpec, reference: np.ndarray, answers: np.ndarray) -> T
 
     absent = [c for k, c in enumerate(task.classes) if k not in set(reference)]
     undefined = f"classes {absent} do not occur in the reference" if absent else "undefined"
+    reasons = {**_UNDEFINED, "positive_likelihood_ratio": undefined if absent else _NO_FALSE_ALARM}
     statistics = {**_of_matrix(matrix), **_of_kind(task, matrix, reference, answers)}
     return TaskMeasures(
         overall={
             name: Measure(
                 statistic=statistic,
-                undefined=_KAPPA_UNDEFINED if name == "quadratic_kappa" else undefined,
-                unit="ranks" if name == "rank_error" else "",
+                undefined=reasons.get(name, undefined),
+                unit=CLASSIFICATION_METRICS[name].unit,
             )
             for name, statistic in statistics.items()
         },
@@ -91,7 +93,13 @@ def _of_classes(task: TaskSpec, reference: np.ndarray, answers: np.ndarray) -> T
     )
 
 
-_KAPPA_UNDEFINED = "reference and answers are all one and the same class"
+#: Why a figure has no value where all classes occur.
+_UNDEFINED = {
+    "quadratic_kappa": "reference and answers are all one and the same class",
+    "mcc": "the reference or the answers are all one class",
+    "ece_kde": "one case has no others to be held against",
+}
+_NO_FALSE_ALARM = "no negative case was called positive, so the ratio has no bound"
 
 
 def _of_matrix(matrix: Statistic) -> dict[str, Statistic]:
@@ -99,6 +107,7 @@ def _of_matrix(matrix: Statistic) -> dict[str, Statistic]:
         "macro_f1": lambda w: of_confusion.macro_f1(matrix(w)),
         "balanced_accuracy": lambda w: of_confusion.balanced_accuracy(matrix(w)),
         "accuracy": lambda w: of_confusion.accuracy(matrix(w)),
+        "mcc": lambda w: of_confusion.matthews(matrix(w)),
     }
 
 
@@ -113,19 +122,32 @@ def _of_kind(
             "rank_error": lambda w: of_confusion.rank_error(matrix(w)),
             **brier,
         }
-    ranking: dict[str, Statistic] = {
-        "auroc": lambda w: of_probability.auroc(truth, chances, weights=w)
+    ranking = _of_two(matrix, truth, chances) if task.kind == "binary" else _of_many(truth, chances)
+    return {
+        "auroc": lambda w: of_probability.auroc(truth, chances, weights=w),
+        **ranking,
+        **brier,
+        "ece": lambda w: of_probability.ece(truth, chances, weights=w),
+        "ece_kde": lambda w: of_probability.ece_kde(truth, chances, weights=w),
     }
-    if task.kind == "binary":
-        positive, score = truth == 1, chances[:, 1]
-        ranking |= {
-            "average_precision": lambda w: of_probability.average_precision(
-                positive, score, weights=w
-            ),
-            "sensitivity": lambda w: of_confusion.sensitivity(matrix(w)),
-            "specificity": lambda w: of_confusion.specificity(matrix(w)),
-        }
-    return {**ranking, **brier, "ece": lambda w: of_probability.ece(truth, chances, weights=w)}
+
+
+def _of_two(matrix: Statistic, truth: np.ndarray, chances: np.ndarray) -> dict[str, Statistic]:
+    positive, score = truth == 1, chances[:, 1]
+    return {
+        "average_precision": lambda w: of_probability.average_precision(positive, score, weights=w),
+        "sensitivity": lambda w: of_confusion.sensitivity(matrix(w)),
+        "specificity": lambda w: of_confusion.specificity(matrix(w)),
+        "positive_likelihood_ratio": lambda w: of_confusion.positive_likelihood_ratio(matrix(w)),
+    }
+
+
+def _of_many(truth: np.ndarray, chances: np.ndarray) -> dict[str, Statistic]:
+    return {
+        "average_precision": lambda w: of_probability.macro_average_precision(
+            truth, chances, weights=w
+        )
+    }
 
 
 def _of_findings(task: TaskSpec, truth: np.ndarray, chances: np.ndarray) -> TaskMeasures:

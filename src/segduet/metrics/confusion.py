@@ -97,6 +97,40 @@ def specificity(confusion: np.ndarray) -> np.ndarray:
     return ratio(confusion[..., 0, 0], confusion[..., 0, :].sum(-1))
 
 
+def positive_likelihood_ratio(confusion: np.ndarray) -> np.ndarray:
+    """How much more often positive cases are called positive than negative ones: (...) >= 0.
+
+    Sensitivity / (1 - specificity); 1 says nothing, above 10 is strong evidence. NaN without
+    positive or negative cases, and where no negative case is called positive.
+
+    Args:
+        confusion: (..., 2, 2) counts, rows are the reference; the second class is positive.
+
+    Source: Deeks and Altman (2004), doi:10.1136/bmj.329.7458.168.
+    """
+    false_positive_rate = ratio(confusion[..., 0, 1], confusion[..., 0, :].sum(-1))
+    return ratio(sensitivity(confusion), false_positive_rate)
+
+
+def matthews(confusion: np.ndarray) -> np.ndarray:
+    """Matthews correlation of truth and answers: (...) float64 in [-1, 1]; 0 is chance.
+
+    For K classes, Gorodkin's generalisation. NaN without cases, and where the reference or the
+    answers are all one class (scikit-learn says 0 there, MetricsReloaded NaN as we do).
+
+    Args:
+        confusion: (..., K, K) counts, rows are the reference.
+
+    Source: Matthews (1975), doi:10.1016/0005-2795(75)90109-9; Gorodkin (2004),
+        doi:10.1016/j.compbiolchem.2004.09.006.
+    """
+    true, answered = confusion.sum(-1), confusion.sum(-2)
+    total, right = true.sum(-1), _diagonal(confusion).sum(-1)
+    covariance = right * total - (true * answered).sum(-1)
+    spread = (total**2 - (true**2).sum(-1)) * (total**2 - (answered**2).sum(-1))
+    return ratio(covariance, np.sqrt(spread))
+
+
 def quadratic_kappa(confusion: np.ndarray) -> np.ndarray:
     """Agreement beyond chance of ordered classes: (...) float64 in [-1, 1]; 1 is perfect.
 

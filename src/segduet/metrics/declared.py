@@ -31,10 +31,19 @@ def _declare(*rows: tuple[str, str, str, Direction]) -> dict[str, DeclaredMetric
     }
 
 
-#: Measured per case and region.
+#: Measured per case and region; surfaces and lesions (NSD to lesion F1) only where asked for.
 SEGMENTATION_METRICS = _declare(
     ("dsc", "DSC", "", "higher"),
     ("iou", "IoU", "", "higher"),
+    ("f2", "F2", "", "higher"),
+    ("precision", "Precision", "", "higher"),
+    ("recall", "Recall", "", "higher"),
+    ("nsd", "NSD", "", "higher"),
+    ("hd95_mm", "HD95", "mm", "lower"),
+    ("assd_mm", "ASSD", "mm", "lower"),
+    ("lesion_recall", "Lesion recall", "", "higher"),
+    ("lesion_precision", "Lesion precision", "", "higher"),
+    ("lesion_f1", "Lesion F1", "", "higher"),
     ("volume_difference_ml", "Volume difference", "ml", "zero"),
 )
 
@@ -43,15 +52,18 @@ CLASSIFICATION_METRICS = _declare(
     ("macro_f1", "macro-F1", "", "higher"),
     ("balanced_accuracy", "Balanced accuracy", "", "higher"),
     ("accuracy", "Accuracy", "", "higher"),
+    ("mcc", "MCC", "", "higher"),
     ("auroc", "AUROC", "", "higher"),
     ("average_precision", "Average precision", "", "higher"),
     ("sensitivity", "Sensitivity", "", "higher"),
     ("specificity", "Specificity", "", "higher"),
+    ("positive_likelihood_ratio", "Positive likelihood ratio", "", "higher"),
     ("exact_match", "All findings right", "", "higher"),
     ("quadratic_kappa", "Quadratic weighted kappa", "", "higher"),
     ("rank_error", "Mean absolute error", "ranks", "lower"),
     ("brier", "Brier score", "", "lower"),
     ("ece", "ECE", "", "lower"),
+    ("ece_kde", "ECE (kernel)", "", "lower"),
 )
 
 #: Measured per regression over a cohort; a figure in the task's unit names it itself.

@@ -5,6 +5,8 @@ import numpy as np
 from segduet.core.scores import Score
 
 BOTH_EMPTY = "both masks are empty"
+REFERENCE_EMPTY = "the reference mask is empty"
+PREDICTION_EMPTY = "the predicted mask is empty"
 
 
 def dsc(reference: np.ndarray, prediction: np.ndarray) -> Score:
@@ -41,6 +43,54 @@ def iou(reference: np.ndarray, prediction: np.ndarray) -> Score:
     if in_reference + in_prediction == 0:
         return Score(value=None, reason=BOTH_EMPTY)
     return Score(value=shared / (in_reference + in_prediction - shared))
+
+
+def precision(reference: np.ndarray, prediction: np.ndarray) -> Score:
+    """Share of the prediction that is right (positive predictive value): |A and B| / |B|.
+
+    Prediction empty: undefined, since nothing was claimed. Only the reference empty: 0.
+
+    Args:
+        reference: any shape, bool.
+        prediction: same shape, bool.
+    """
+    shared, in_reference, in_prediction = _counts(reference, prediction)
+    if in_prediction == 0:
+        return Score(value=None, reason=PREDICTION_EMPTY if in_reference else BOTH_EMPTY)
+    return Score(value=shared / in_prediction)
+
+
+def recall(reference: np.ndarray, prediction: np.ndarray) -> Score:
+    """Share of the reference that was found (sensitivity): |A and B| / |A|.
+
+    Reference empty: undefined, since there was nothing to find. Only the prediction empty: 0.
+
+    Args:
+        reference: any shape, bool.
+        prediction: same shape, bool.
+    """
+    shared, in_reference, in_prediction = _counts(reference, prediction)
+    if in_reference == 0:
+        return Score(value=None, reason=REFERENCE_EMPTY if in_prediction else BOTH_EMPTY)
+    return Score(value=shared / in_reference)
+
+
+def f_beta(reference: np.ndarray, prediction: np.ndarray, *, beta: float) -> Score:
+    """Precision and recall in one number, recall `beta` times as important; 1 is the DSC.
+
+    (1 + beta²) |A and B| / (beta² |A| + |B|). Both masks empty: undefined. Exactly one empty: 0.
+
+    Args:
+        reference: any shape, bool.
+        prediction: same shape, bool.
+        beta: > 0; 2 (F2) where a missed voxel is worse than one too many.
+
+    Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
+    """
+    shared, in_reference, in_prediction = _counts(reference, prediction)
+    if in_reference + in_prediction == 0:
+        return Score(value=None, reason=BOTH_EMPTY)
+    return Score(value=(1 + beta**2) * shared / (beta**2 * in_reference + in_prediction))
 
 
 def _counts(reference: np.ndarray, prediction: np.ndarray) -> tuple[int, int, int]:

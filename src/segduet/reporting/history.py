@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 History = Sequence[Mapping[str, Any]]
-_LOSS_WORDS = ("loss", "brier", "ece", "hd95")
+_LOSS_WORDS = ("loss", "brier", "ece", "hd95", "distil")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

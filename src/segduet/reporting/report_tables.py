@@ -69,7 +69,7 @@ def region_rows(summary: Summary) -> list[Cells]:
     return [
         {
             "region": _region_label(region),
-            "metric": _metric_label(metric),
+            "metric": _metric_label(metric, summary.get("nsd_tolerance_mm")),
             "mean": number_text(figure_value(figure)),
             "interval": interval_text(figure),
             "sd": number_text(figure.get("sd")),
@@ -183,10 +183,12 @@ def _region_label(region: str) -> str:
     return "mean foreground" if region == MEAN_FOREGROUND else region
 
 
-def _metric_label(metric: str) -> str:
+def _metric_label(metric: str, nsd_tolerance_mm: float | None) -> str:
     declared = SEGMENTATION_METRICS.get(metric)
     if declared is None:
         return metric
+    if metric == "nsd" and nsd_tolerance_mm is not None:
+        return f"{declared.label} (tolerance {nsd_tolerance_mm:g} mm)"
     return f"{declared.label} ({declared.unit})" if declared.unit else declared.label
 
 
