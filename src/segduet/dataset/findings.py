@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 
 class FindingKind(StrEnum):
@@ -37,6 +37,15 @@ class FindingKind(StrEnum):
     PATIENTS = "patients"
     """A patient is in several splits."""
 
+    NEAR_DUPLICATE = "near_duplicate"
+    """Images of two patients show the same."""
+
+    LABEL_CONFLICT = "label_conflict"
+    """Images that show the same have different classes."""
+
+    CLASS_IN_FILE_NAME = "class_in_file_name"
+    """The case ids give a class away."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -44,7 +53,8 @@ class Finding:
 
     Attributes:
         kind: the aspect.
-        severity: an error stops nnU-Net or falsifies results; a warning may be intended.
+        severity: an error stops nnU-Net or falsifies results; a warning may be intended; a note is
+            worth knowing and nothing is wrong.
         case: the case concerned; empty where it is the dataset.
         message: what was found and what was expected, one sentence.
         remedy: what to do about it.
@@ -69,3 +79,8 @@ def error_about(kind: FindingKind, case: str, message: str, remedy: str) -> Find
 def warning_about(kind: FindingKind, case: str, message: str, remedy: str) -> Finding:
     """A finding that may be intended."""
     return Finding(kind=kind, severity="warning", case=case, message=message, remedy=remedy)
+
+
+def note_about(kind: FindingKind, case: str, message: str, remedy: str) -> Finding:
+    """A finding worth knowing, which is no fault of the dataset."""
+    return Finding(kind=kind, severity="note", case=case, message=message, remedy=remedy)

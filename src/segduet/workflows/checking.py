@@ -1,6 +1,7 @@
 """`segduet check`: everything wrong with a dataset, at once."""
 
 import time
+from collections import Counter
 
 from segduet.core.errors import SegduetError
 from segduet.core.files import write_json
@@ -13,10 +14,18 @@ REPORT_FILE = "dataset-report.json"
 MANIFEST_FILE = "check_manifest.json"  # manifest.json there is the import's
 
 
-def check(root: DataRoot, dataset: str, *, workers: int = 1) -> RunManifest:
+def check(
+    root: DataRoot, dataset: str, *, workers: int = 1, compares_images: bool = True
+) -> RunManifest:
     """Looks at every file of a raw dataset; writes `dataset-report.json` where all can be read.
 
     The manifest lies beside it as `check_manifest.json`.
+
+    Args:
+        root: where datasets lie.
+        dataset: full name, number or short name.
+        workers: cases read at the same time.
+        compares_images: whether to look for near-duplicates.
 
     Returns:
         The manifest; its outcome holds `findings` and, in `lines`, the dataset in a few words.
@@ -27,18 +36,19 @@ def check(root: DataRoot, dataset: str, *, workers: int = 1) -> RunManifest:
     """
     started = time.time()
     folders = root.dataset(dataset)
-    findings = check_dataset(folders, max(1, workers))
+    findings = check_dataset(folders, max(1, workers), compares_images=compares_images)
     summary = _summary(folders, max(1, workers))
     if summary is not None:
         write_json(folders.raw / REPORT_FILE, summary.to_json())
-    errors = sum(f.severity == "error" for f in findings)
+    counts = Counter(f.severity for f in findings)
+    notes = f", {counts['note']} notes" if counts["note"] else ""
     manifest = RunManifest(
         command="check",
-        arguments={"dataset": folders.name},
+        arguments={"dataset": folders.name, "compares_images": compares_images},
         outcome={
             "findings": [f.to_json() for f in findings],
             "lines": [
-                f"{folders.name}: {errors} errors, {len(findings) - errors} warnings",
+                f"{folders.name}: {counts['error']} errors, {counts['warning']} warnings{notes}",
                 *(_lines(summary) if summary else ()),
             ],
             "report": summary.to_json() if summary else None,
