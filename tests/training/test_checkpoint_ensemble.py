@@ -15,7 +15,7 @@ from segduet.inference.predictor import predict_case
 from segduet.networks.record import NetworkRecord
 from segduet.training.checkpoint import write_model
 from segduet.training.loop import train
-from segduet.workflows.models import model_header, open_model, write_model_folder
+from segduet.workflows.models import Checkpoints, model_header, open_model, write_model_folder
 
 TASK = TaskSpec(name="kind", classes=("dark", "bright"))
 DESCRIPTION = DatasetDescription(
@@ -72,7 +72,7 @@ def test_the_ensembles_softmax_is_the_mean_of_its_models(train_folder):
     """Epochs 1 and 2 kept, and the finished model: three answers, averaged by hand."""
     folder = train_folder(1)
     loaded = segduet.load(folder, checkpoints="all", device="cpu", mirrored=False)
-    assert [p.name for p in loaded.model.kept_files] == [
+    assert [p.name for p in open_model(folder, checkpoints=Checkpoints.ALL).kept_files] == [
         "model_epoch_0001.safetensors",
         "model_epoch_0002.safetensors",
     ]

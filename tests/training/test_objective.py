@@ -57,7 +57,7 @@ def part(whole, rows):
 def learnt(job, given):
     """Losses, and the gradient of their sum for every parameter."""
     job.network.zero_grad()
-    losses = job.objective(job.network(given.image), given)
+    losses = job.objective(job.network(given.image), given).terms
     torch.stack(list(losses.values())).sum().backward()
     gradients = {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()

@@ -21,6 +21,7 @@ from segduet.losses.config import ClassificationLossConfig, SegmentationLossConf
 from segduet.networks.backbone_config import BackboneConfig, PlannedConfig
 from segduet.networks.config import HeadConfig
 from segduet.training.averaging_config import AveragingConfig, EmaConfig, SwaConfig
+from segduet.training.distillation_config import DistillationConfig, NoDistillation
 from segduet.training.early_stopping import (
     EarlyStoppingConfig,
     NoEarlyStopping,
@@ -191,6 +192,7 @@ class Recipe(_Section):
         early_stopping: ends the training on a plateau (F50).
         keep_every: epochs between models kept on the way, `model_epoch_0050.safetensors`; the last
             epoch's is the model itself. 0 keeps none.
+        distillation: whether a trained model teaches this one besides the labels (F70).
         interference: what is measured between the tasks, and when it is an alarm (B08).
         details_every: epochs between images and histograms in TensorBoard; 0 writes none.
         thermal: pauses while the machine is too hot (F54).
@@ -216,6 +218,7 @@ class Recipe(_Section):
     segmentation_loss: SegmentationLossConfig = SegmentationLossConfig()
     classification_loss: ClassificationLossConfig = ClassificationLossConfig()
     balancing: BalancerConfig = FixedConfig()
+    distillation: DistillationConfig = NoDistillation()
     interference: InterferenceConfig = InterferenceConfig()
     validation: ValidationConfig = ValidationConfig()
     thermal: ThermalConfig = ThermalConfig()

@@ -1,6 +1,7 @@
 """Outputs and targets of one batch into named losses: `segmentation` and `task:<name>`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,7 +15,26 @@ from segduet.losses.deep_supervision import DeepSupervisionLoss
 from segduet.losses.segmentation import SegmentationLoss
 from segduet.losses.task_loss import build_task_loss
 from segduet.networks.outputs import TaskOutputs
+from segduet.training.distillation import Distillation
 from segduet.training.samples import Batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Losses of a batch, scalars float32.
+
+    Attributes:
+        terms: what is balanced: `segmentation` and `task:<name>`, each with what a teacher adds.
+        taught: a teacher's lessons by themselves, by their names (`distil_...`), for the log.
+    """
+
+    terms: Mapping[str, Tensor]
+    taught: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def logged(self) -> dict[str, float]:
+        """All of them as plain numbers."""
+        return {name: float(v.detach()) for name, v in {**self.terms, **self.taught}.items()}
 
 
 class Objective(nn.Module):
@@ -23,28 +43,38 @@ class Objective(nn.Module):
     Args:
         segmentation: loss of the masks.
         task_losses: task name -> its loss, see `build_task_loss`.
+        distillation: what a teacher adds to them; None without one.
     """
 
     def __init__(
-        self, segmentation: DeepSupervisionLoss, task_losses: Mapping[str, nn.Module]
+        self,
+        segmentation: DeepSupervisionLoss,
+        task_losses: Mapping[str, nn.Module],
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         self.segmentation = segmentation
+        self.distillation = distillation
         self.tasks = dict(task_losses)
         self._registered = nn.ModuleList(self.tasks.values())
 
-    def forward(self, outputs: TaskOutputs, batch: Batch) -> dict[str, Tensor]:
-        """Scalar float32 losses with gradients.
+    def forward(self, outputs: TaskOutputs, batch: Batch) -> Losses:
+        """Losses with gradients.
 
         Cases without a mask or without a label contribute exactly zero to that term and to its
         gradient; a term of a batch in which nothing is known, or of a network without a decoder, is
-        exactly 0 (B03).
+        exactly 0 (B03). A teacher answers for them too: what it adds does not ask for a label.
         """
         losses = {SEGMENTATION: self._segmentation(outputs, batch)}
         for name, loss in self.tasks.items():
             logits, targets = outputs.case_logits[name], batch.targets[name]
             losses[task_term(name)] = loss(logits, targets, batch.evidence[name])
-        return losses
+        if self.distillation is None:
+            return Losses(terms=losses)
+        lessons = self.distillation.lessons(outputs, batch)
+        for lesson in lessons:
+            losses[lesson.term] = losses[lesson.term] + lesson.weight * lesson.loss
+        return Losses(terms=losses, taught={lesson.name: lesson.loss for lesson in lessons})
 
     def _segmentation(self, outputs: TaskOutputs, batch: Batch) -> Tensor:
         if not outputs.segmentation:
@@ -62,6 +92,7 @@ def build_objective(
     segmentation_config: SegmentationLossConfig,
     batch_dice: bool,
     device: torch.device,
+    distillation: Distillation | None = None,
 ) -> Objective:
     """The objective of a training; class weights come from the training cases only (F31).
 
@@ -71,6 +102,7 @@ def build_objective(
         config: of every task's loss.
         segmentation_config: of the masks' loss.
         batch_dice: whether Dice is taken over the batch (from the plan).
+        distillation: what a teacher adds; None without one.
 
     Raises:
         DataError: a task no training case has a label of, or a class that no training case has.
@@ -78,4 +110,4 @@ def build_objective(
     """
     losses = {t.name: build_task_loss(t, targets[t.name], config) for t in tasks}
     segmentation = SegmentationLoss(labels, batch_dice=batch_dice, config=segmentation_config)
-    return Objective(DeepSupervisionLoss(segmentation), losses).to(device)
+    return Objective(DeepSupervisionLoss(segmentation), losses, distillation).to(device)

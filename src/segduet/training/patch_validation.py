@@ -37,8 +37,8 @@ def validate_patches(
         moved = batch.to(compute.device)
         with compute.autocast():
             outputs = network(moved.image)
-        for name, loss in objective(outputs, moved).items():
-            totals[name] = totals.get(name, 0.0) + float(loss)
+        for name, loss in objective(outputs, moved).logged.items():
+            totals[name] = totals.get(name, 0.0) + loss
         for logits in outputs.segmentation[:1]:  # none where the network only classifies
             drawn = moved.has_mask
             overlap += _overlap(logits[drawn].float(), moved.label_map[drawn], labels)

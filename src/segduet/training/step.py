@@ -38,9 +38,9 @@ def train_step(
     with compute.autocast():
         outputs = network(batch.image)
     losses = objective(outputs, batch)
-    _require_finite(losses, batch, state.epoch)
+    _require_finite({**losses.terms, **losses.taught}, batch, state.epoch)
     state.optimizer.zero_grad(set_to_none=True)
-    total = _backward(state, network, losses, monitor)
+    total = _backward(state, network, losses.terms, monitor)
     _require_finite({"balanced": total}, batch, state.epoch)
     state.scaler.unscale_(state.optimizer)
     norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip_norm)
@@ -51,7 +51,7 @@ def train_step(
     if state.average:
         state.average.update(network)
     monitor.observe_answers(outputs.case_logits, batch.targets)
-    return {"loss": float(total), **{k: float(v.detach()) for k, v in losses.items()}}
+    return {"loss": float(total), **losses.logged}
 
 
 def _backward(

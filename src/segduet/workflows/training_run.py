@@ -1,7 +1,7 @@
 """One training with everything it reads: between the request and the loop, and what it leaves."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from segduet.core.tasks import TaskSpec
 from segduet.dataset.folds import Fold
 from segduet.networks.joint import JointNetwork, build_joint_network
 from segduet.networks.record import NetworkRecord
+from segduet.networks.stock_view import segmentation_weights
 from segduet.networks.warm_start import WarmStartReport
 from segduet.nnunet.checkpoints import write_stock_checkpoint
 from segduet.nnunet.stage_predictions import StagePredictions
@@ -40,6 +41,7 @@ from segduet.workflows.prepared_cases import prepared_store
 from segduet.workflows.pretrained import pretrain, unmatched, warm_start_record
 from segduet.workflows.run_folder import STOCK_CHECKPOINT, VALIDATION
 from segduet.workflows.run_record import SCHEMA_VERSION
+from segduet.workflows.teacher import FoundTeacher, Student, find_teacher
 from segduet.workflows.train_request import TrainRequest
 
 
@@ -52,6 +54,7 @@ class TrainingRun:
             none where the recipe asks for masks alone.
         previous: the stage before, whose label maps the network is fed with (a cascade).
         handed_on: where the label maps go that other configurations are fed with, by their names.
+        teacher: the model that teaches this one; None where only the labels do.
     """
 
     planned: PlannedDataset
@@ -66,6 +69,7 @@ class TrainingRun:
     store: PreparedStore
     previous: PreviousStage | None
     handed_on: Mapping[str, StagePredictions]
+    teacher: FoundTeacher | None
     warnings: list[str]
 
     @classmethod
@@ -79,25 +83,20 @@ class TrainingRun:
         cases, models = fold.train + fold.val, folder.parent
         store = prepared_store(planned, request.configuration, cases)
         previous = find_previous_stage(planned, request, models, cases)
-        torch.manual_seed(recipe.seed)
-        network = build_joint_network(
-            configuration=configuration,
-            num_channels=num_input_channels(
-                configuration,
-                num_image_channels=planned.description.num_channels,
-                labels=planned.labels,
-            ),
-            labels=planned.labels,
+        student = Student(
+            planned=planned,
+            request=request,
             tasks=tasks,
-            head=recipe.head,
-            deep_supervision=True,
-            backbone=recipe.network,
-            with_masks=recipe.has_masks,
+            validation_cases=fold.val,
+            run_folder=folder,
         )
+        teacher = find_teacher(student, compute)
+        torch.manual_seed(recipe.seed)
+        network = _new_network(planned, configuration, recipe, tasks)
         report = pretrain(network, request)
         return cls(
             planned=planned,
-            request=request,
+            request=replace(request, recipe=teacher.pinned(recipe)) if teacher else request,
             folder=folder,
             configuration=configuration,
             fold=fold,
@@ -108,7 +107,8 @@ class TrainingRun:
             store=store,
             previous=previous,
             handed_on=next_predictions(planned, request.configuration, models),
-            warnings=unmatched(report),
+            teacher=teacher,
+            warnings=[*unmatched(report), *(teacher.warnings if teacher else ())],
         )
 
     def job(self, on_progress: Callable[[Progress], None]) -> TrainingJob:
@@ -151,6 +151,7 @@ class TrainingRun:
             segmentation_config=recipe.segmentation_loss,
             batch_dice=self.configuration.batch_dice,
             device=self.compute.device,
+            distillation=self.teacher.distillation if self.teacher else None,
         )
 
     def _targets(self, cases: Sequence[str]) -> dict[str, np.ndarray]:
@@ -212,7 +213,7 @@ class TrainingRun:
         description = self.planned.description
         write_stock_checkpoint(
             self.folder / STOCK_CHECKPOINT,
-            weights=_segmentation_weights(model),
+            weights=segmentation_weights(model),
             plans=self.planned.plan.to_json(),
             dataset_json=description.model_dump(by_alias=True, exclude_none=True, mode="json"),
             configuration=self.request.configuration,
@@ -262,6 +263,7 @@ class TrainingRun:
             "epochs_done": state.epoch,
             "num_parameters": sum(p.numel() for p in self.network.parameters()),
             "warm_start": warm_start_record(self.warm_start),
+            "teacher": dict(self.teacher.record) if self.teacher else None,
             "seconds": {k: round(v, 1) for k, v in seconds.items()},
             "versions": installed_versions(),
         }
@@ -284,7 +286,23 @@ def _answered_tasks(planned: PlannedDataset, recipe: Recipe, fold: Fold) -> tupl
     )
 
 
-def _segmentation_weights(model: JointNetwork) -> dict[str, torch.Tensor]:
-    """State dict of encoder and decoder under nnU-Net's names, on the CPU."""
-    state = model.state_dict()
-    return {k: v.cpu() for k, v in state.items() if k.startswith(("encoder.", "decoder."))}
+def _new_network(
+    planned: PlannedDataset,
+    configuration: ConfigurationPlan,
+    recipe: Recipe,
+    tasks: tuple[TaskSpec, ...],
+) -> JointNetwork:
+    return build_joint_network(
+        configuration=configuration,
+        num_channels=num_input_channels(
+            configuration,
+            num_image_channels=planned.description.num_channels,
+            labels=planned.labels,
+        ),
+        labels=planned.labels,
+        tasks=tasks,
+        head=recipe.head,
+        deep_supervision=True,
+        backbone=recipe.network,
+        with_masks=recipe.has_masks,
+    )
