@@ -1,9 +1,10 @@
-"""Is the core install small, free of PyTorch, and able to check, evaluate and report?
+"""Is the core install small, free of PyTorch, and able to predict, check, evaluate and report?
 
 Usage: python benchmarks/core_install.py DATA_ROOT DATASET RUN_FOLDER
 
 Makes a fresh virtual environment with segduet alone (no extras), measures it, and runs `check`,
-`evaluate` and `report` on a trained run with it. Writes docs/results/core_install.json.
+`evaluate` and `report` on a trained run with it, and `predict` with the bundle that this
+environment exports of the run. Writes docs/results/core_install.json.
 """
 
 import subprocess
@@ -32,7 +33,12 @@ def main() -> None:
         packages = _run(python, "-m", "pip", "list", "--format=freeze").split()
         names = {p.split("==")[0].lower() for p in packages}
         installed_mb = _size_mb(environment) - empty_mb
-        scores = Path(folder) / "scores"
+        scores, bundle = Path(folder) / "scores", Path(folder) / "model.zip"
+        export = ("export", str(run_folder), "--to", "bundle", "--format", "onnx")
+        _run(sys.executable, "-m", "segduet", *export, "--out", bundle)
+        images = Path(root) / "nnUNet_raw" / str(dataset) / "imagesTr"
+        predict = ["predict", str(bundle), str(images), "--out", f"{folder}/answers"]
+        _run(environment / "bin" / "segduet", *predict)
         commands = {
             "check": ["check", str(dataset)],
             "evaluate": [
@@ -49,7 +55,7 @@ def main() -> None:
         "packages": len(packages),
         "disk_mb": round(installed_mb),
         "has_torch": "torch" in names,
-        "commands_run": sorted(commands),
+        "commands_run": sorted(["predict", *commands]),
         "passed": len(declared) <= LIMIT_DEPENDENCIES
         and installed_mb < LIMIT_MB
         and "torch" not in names,

@@ -626,8 +626,9 @@ def test_predicting_with_too_many_channels(
         (("--folds", "3"), ("finished folds ['0']", "['3']", "--folds")),
         (("--step", "0"), ("step 0.0", "above 0 and at most 1")),
         (("--device", "cuda:99"), ("--device cuda:99",)),
-        (("--precision", "fp12"), ("--precision fp12", "fp32", "bf16")),
-        (("--precision", "fp16", "--device", "cpu"), ("--precision fp16", "a CPU")),
+        (("--device", "tpu"), ("--device tpu", "auto, cpu, cuda or cuda:N")),
+        (("--precision", "fp16", "--device", "cpu"), ("--precision fp16", "fp16 on cpu")),
+        (("--precision", "int8"), ("--precision int8", "8-bit")),
     ],
 )
 def test_predicting_with_settings_that_do_not_fit(

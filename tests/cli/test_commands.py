@@ -129,7 +129,9 @@ def test_progress_goes_to_standard_error(segduet: Callable, road: Any, tmp_path:
     assert finished.code == 0
     assert finished.err.splitlines()[0] == " 12% predict: c0"
     assert finished.err.splitlines()[-1] == "100% predict: c7"
-    assert re.fullmatch(rf"8 cases in \d+ s, answers in {re.escape(str(out))}\n", finished.out)
+    cases, engine = finished.out.splitlines()
+    assert re.fullmatch(rf"8 cases in \d+ s, answers in {re.escape(str(out))}", cases)
+    assert re.fullmatch(r"engine: \w+, \w+, fp32: .+\.", engine)
 
 
 def test_no_command_at_all_shows_the_commands(segduet: Callable) -> None:
@@ -146,6 +148,8 @@ def test_no_command_at_all_shows_the_commands(segduet: Callable) -> None:
         ("check", "tiny", "--nonsense"),
         ("plan", "tiny", "--planner", "huge"),
         ("train", "tiny", "--epochs", "0"),
+        ("predict", "model", "images", "--out", "out", "--precision", "fp12"),
+        ("predict", "model", "images", "--out", "out", "--threads", "0"),
         ("import", "dicomx", ".", "--name", "x"),
     ],
 )

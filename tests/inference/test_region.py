@@ -7,7 +7,6 @@ from segduet.core.geometry import Geometry
 from segduet.core.prepared import Placement
 from segduet.inference.region import (
     RegionRule,
-    at_least_patch,
     foreground_box,
     grown_at,
     native_patch,
@@ -55,7 +54,9 @@ def test_a_coarse_box_in_the_image_with_its_margin() -> None:
     )
     found = ((2, 3), (3, 6), (0, 10))
     limits = ((0, 60), (0, 25), (0, 60))
-    region = native_region(found, placement, RegionRule(margin_mm=10), limits)
+    region = native_region(
+        found, placement, RegionRule(margin_mm=10), patch=(1, 1, 1), limits=limits
+    )
     assert region == ((16 - 8, 20 + 8), (20 - 10, 25), (0, 20 + 5))
 
 
@@ -74,11 +75,33 @@ def test_the_native_patch_is_the_largest_box_of_one_window(spacing) -> None:
     assert all(p - s <= n <= p for n, p, s in scales)
 
 
-def test_a_region_is_grown_to_a_window() -> None:
-    region = at_least_patch(
-        ((2, 4), (10, 12), (30, 40)), tiny_configuration((8, 16, 8)), (1.0,) * 3, LIMITS
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (39, (10, 49)),  # one voxel of the margins of 10 and 10
+        (30, (15, 45)),  # half of them
+        (29, (10, 50)),  # more than half: two windows
+        (40, (10, 50)),
+        (60, (10, 50)),
+    ],
+)
+def test_half_of_the_margin_gives_way_to_a_single_window(length: int, expected) -> None:
+    """Voxels 20 to 40 with 10 mm on both sides; a window of `length` voxels."""
+    placement = Placement(
+        native=Geometry(shape_zyx=(60, 60, 60), spacing_zyx_mm=(1.0, 1.0, 1.0)),
+        transpose_forward=(0, 1, 2),
+        transpose_backward=(0, 1, 2),
+        crop_box=((0, 60),) * 3,
+        prepared_shape=(30, 30, 30),
     )
-    assert region == ((0, 8), (3, 19), (30, 40))
+    region = native_region(
+        ((10, 20),) * 3, placement, RegionRule(), patch=(length,) * 3, limits=((0, 60),) * 3
+    )
+    assert region == (expected,) * 3
+    at_the_border = native_region(
+        ((0, 10),) * 3, placement, RegionRule(), patch=(25,) * 3, limits=((0, 60),) * 3
+    )
+    assert at_the_border == ((0, 25),) * 3  # nothing of the organ itself is cut
 
 
 def test_faces_that_foreground_touches_where_the_image_goes_on() -> None:

@@ -10,6 +10,7 @@ from segduet.core.labels import LabelScheme
 from segduet.core.plan import Plan
 from segduet.core.prediction import Prediction, RegionSource
 from segduet.core.volume import Volume
+from segduet.inference.cascade import predict_for_next_stage
 from segduet.inference.coarse import CoarseLook, look_coarsely
 from segduet.inference.engine import HeadAnswers, Member, WindowAnswers
 from segduet.inference.predictor import predict_case
@@ -199,6 +200,18 @@ def test_a_coarse_network_that_sees_nothing_leaves_the_whole_image() -> None:
     assert found.seen.notes == ("the coarse network found no foreground: region not narrowed",)
 
 
+def test_a_fine_network_that_sees_nothing_in_the_region_looks_at_the_whole_image() -> None:
+    mask = organ((12, 30, 20), (5, 6, 6))
+    bench = Bench(volume=scan(mask), fine=Threshold(sees=False))
+    found = bench.run()
+    assert not found.label_map.any()
+    assert found.seen.found_by is RegionSource.WHOLE
+    assert found.seen.notes == ("no foreground where the coarse network found some: whole image",)
+    bench.fine.calls, calls = 0, bench.fine.calls
+    bench.in_region()
+    assert calls > bench.fine.calls
+
+
 def test_a_region_that_saves_nothing_is_not_taken() -> None:
     """An organ that fills the image; an image that is one window gets no coarse look at all."""
     large = Bench(volume=scan(organ((12, 30, 32), (11, 29, 31))))
@@ -289,3 +302,19 @@ def test_a_ct_of_air_is_not_cropped() -> None:
 def test_a_body_that_fills_the_image_is_not_cropped() -> None:
     found = Bench(volume=scan(organ((12, 30, 20), (5, 6, 6)))).run(crops_body=True, look=None)
     assert found.seen.notes == ("a crop to the body saves no window: not cropped to it",)
+
+
+def test_both_stages_of_a_cascade_look_at_the_same_region() -> None:
+    """F14, F72: what the first stage hands on lies on the grid of the second's prepared region."""
+    volume, mask = body_scan()
+    plan = plan_of()
+    first = plan_of((2.0, 2.0, 2.0)).configuration("c")
+    region = ((0, 24), (9, 56), (0, 54))
+    handed_on = predict_for_next_stage(
+        [Member(engine=Threshold())], volume, case="one", plan=plan, configuration=first,
+        next_configuration=plan.configuration("c"), labels=LABELS,
+        settings=PredictionSettings(), region=region,
+    )  # fmt: skip
+    assert handed_on.shape == (24, 47, 54)
+    found, wanted = handed_on == 1, mask[tuple(slice(*axis) for axis in region)]
+    assert 2 * (found & wanted).sum() / (found.sum() + wanted.sum()) > 0.9

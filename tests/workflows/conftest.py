@@ -142,3 +142,9 @@ def nerves(segduet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
         finished = segduet(*command, "--data-root", folder, "--workers", 1)
         assert finished.code == 0, (command, finished.err)
     return folder
+
+
+@pytest.fixture(scope="session")
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for tests that do not mind who converted a model."""
+    return tmp_path_factory.mktemp("conversions")

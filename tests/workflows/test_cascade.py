@@ -13,6 +13,7 @@ from segduet.core.files import read_json, write_json
 from segduet.io.images import read_image, read_label_map
 from segduet.nnunet.compressed_arrays import open_array
 from segduet.workflows.models import open_model
+from segduet.workflows.trained_networks import load_networks
 
 STAGES = ("3d_lowres", "3d_cascade_fullres")
 CONFIGURATIONS = ("2d", "3d_fullres", *STAGES)
@@ -95,7 +96,7 @@ def test_each_configuration_trains_an_epoch_and_predicts_a_full_volume(staged, c
     assert set(np.unique(mask.array)) <= {0, 1}
     run = model_of(staged, configuration) / "fold_0"
     assert read_json(run / "run.json")["epochs_done"] == 1
-    network = open_model(run).networks()[0].network
+    network = load_networks(open_model(run))[0].network
     first = next(m for m in network.encoder.modules() if isinstance(m, Conv2d | Conv3d))
     assert first.in_channels == (2 if configuration == "3d_cascade_fullres" else 1)
 
@@ -127,6 +128,8 @@ def test_the_first_stages_mask_decides_what_the_second_sees(staged):
     written = read_label_map(staged.folder / "3d_cascade_fullres" / "c6.nii.gz")
     np.testing.assert_array_equal(answer.label_map, written.array[0])
     assert len(loaded.first_stage.members) == 2
+    engines = {m.engine.name for m in (*loaded.members, *loaded.first_stage.members)}
+    assert engines == {"openvino cpu fp32"}
     assert next(iter(answer.seconds)) == "first_stage"
 
     first = loaded.first_stage.predict(volume, "c6").label_map
@@ -152,6 +155,15 @@ def test_the_manifest_names_the_first_stage(staged):
     assert arguments["first_stage"] == expected
     other = read_json(staged.folder / "3d_fullres" / "manifest.json")["arguments"]
     assert other["first_stage"] is None
+
+
+def test_the_second_stage_is_not_exported_without_the_first(staged, segduet, tmp_path):
+    """B12: a bundle could not find the masks it starts from."""
+    out = tmp_path / "model.zip"
+    done = segduet("export", model_of(staged, "3d_cascade_fullres"), "--to", "bundle", "--out", out)
+    assert done.code == 2
+    assert "the second stage of a cascade, which needs the masks of 3d_lowres" in done.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stock_nnunet_loads_the_second_stages_twin(staged, any_torchvision):

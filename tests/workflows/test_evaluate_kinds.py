@@ -8,6 +8,7 @@ import pytest
 from segduet.cli.answers import summary_lines
 from segduet.core.cases import CaseRecord, CaseTable
 from segduet.core.description import DatasetDescription, SegduetSection
+from segduet.core.errors import RequestError
 from segduet.core.folders import DataRoot
 from segduet.core.geometry import Geometry
 from segduet.core.prediction import Prediction
@@ -114,3 +115,46 @@ def test_every_kind_is_evaluated_and_reported(folders, tmp_path):
     page = tmp_path / "report.html"
     report(root, [tmp_path / "out"], page)
     assert "→ 4.5 mm (+0.5)" in page.read_text()
+
+
+def test_surfaces_lesions_and_their_tolerance_reach_summary_scores_and_report(folders, tmp_path):
+    """F82, B19: one case a row of 10 mm too short, so that half of its outline lies within 5 mm."""
+    reference, predictions = folders
+    short = label_map(16)
+    short[0, 4, :] = 0
+    write_label_map(predictions / "c16.nii.gz", short, GRID)
+    root, out = DataRoot.resolve(tmp_path / "data", {}), tmp_path / "out"
+    request = EvaluateRequest(
+        reference=str(reference), predictions=predictions, out=out, split="val", nsd_tolerance_mm=5
+    )
+    summary = evaluate(root, request).outcome
+    organ = summary["segmentation"]["organ"]
+    assert organ["hd95_mm"]["unit"] == "mm"
+    assert organ["hd95_mm"]["mean"] == pytest.approx(10 / 12)  # one case of 12
+    assert organ["hd95_mm"]["ci95"][0] < 10 / 12 < organ["hd95_mm"]["ci95"][1]
+    # in one slice all 20 and 16 voxels are surface, of which the last row's four lie too far
+    assert organ["nsd"]["mean"] == pytest.approx((11 + 32 / 36) / 12)
+    assert (organ["lesion_f1"]["mean"], organ["lesion_f1"]["n"]) == (1.0, 12)
+    assert summary["nsd_tolerance_mm"] == 5
+    ratio = summary["classification"]["cancer"]["positive_likelihood_ratio"]
+    assert (ratio["value"], ratio["n"]) == (None, 12)
+    assert "no negative case was called positive" in ratio["reason"]
+    assert summary["classification"]["shape"]["mcc"]["value"] == 1.0
+    assert "organ/hd95_mm" in (out / "scores.csv").read_text().splitlines()[0]
+    page = tmp_path / "report.html"
+    report(root, [out], page)
+    shown = page.read_text()
+    for label in (
+        *("NSD (tolerance 5 mm)", "HD95 (mm)", "ASSD (mm)", "Lesion F1", "MCC"),
+        *("Average precision", "Positive likelihood ratio", "ECE (kernel)", "Balanced accuracy"),
+    ):
+        assert f"<td>{label}</td>" in shown, label
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_no_distance_is_refused_before_anything_is_read(tmp_path, tolerance):
+    request = EvaluateRequest(
+        reference="nowhere", predictions=tmp_path, out=tmp_path, nsd_tolerance_mm=tolerance
+    )
+    with pytest.raises(RequestError, match="--nsd-tolerance-mm: found"):
+        evaluate(DataRoot.resolve(tmp_path, {}), request)

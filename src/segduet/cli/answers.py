@@ -1,5 +1,7 @@
 """`predict`, `evaluate`, `report`, `package`: from images to answers a person can judge."""
 
+from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ from segduet.cli.options import (
     WorkersOption,
     data_root,
     num_workers,
+    split_names,
 )
 from segduet.metrics.declared import headline_metric
 
@@ -35,6 +38,40 @@ class CheckpointChoice(StrEnum):
     ALL = "all"
 
 
+class EngineChoice(StrEnum):
+    """What can run a network."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+    TENSORRT = "tensorrt"
+
+
+class PrecisionChoice(StrEnum):
+    """Number formats a network can be run in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class ModeChoice(StrEnum):
+    """Whether shortcuts may be taken."""
+
+    EXACT = "exact"
+    FAST = "fast"
+
+
+class EnsembleMean(StrEnum):
+    """How the probabilities of several models are averaged."""
+
+    ARITHMETIC = "arithmetic"
+    GEOMETRIC = "geometric"
+
+
 class PackageKind(StrEnum):
     """Archives that can be written or checked."""
 
@@ -51,7 +88,9 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Model folder, ours or stock nnU-Net's.")],
+    model: Annotated[
+        Path, typer.Argument(help="Model folder, ours or stock nnU-Net's; or a bundle.")
+    ],
     inputs: Annotated[
         list[Path], typer.Argument(help="Folder of images, or image files.", metavar="INPUT...")
     ],
@@ -62,48 +101,144 @@ def predict(
     checkpoints: Annotated[
         CheckpointChoice, typer.Option(help="all: average the models kept on the way as well.")
     ] = CheckpointChoice.FINAL,
-    no_tta: Annotated[bool, typer.Option("--no-tta", help="Do not mirror.")] = False,
+    mode: Annotated[
+        ModeChoice, typer.Option(help="exact: nnU-Net's own answer; fast: shortcuts.")
+    ] = ModeChoice.EXACT,
+    tta: Annotated[
+        bool | None,
+        typer.Option("--tta/--no-tta", help="Mirror.", show_default="yes if exact"),
+    ] = None,
+    body_crop: Annotated[
+        bool | None,
+        typer.Option(
+            "--body-crop/--no-body-crop",
+            help="Look at the body of a CT only (fast only).",
+            show_default="yes if the plan says CT",
+        ),
+    ] = None,
+    coarse: Annotated[
+        str | None,
+        typer.Option(
+            help="Model of low resolution that finds the region to look at (fast only); "
+            "off: none, where a bundle holds one.",
+            metavar="MODEL|off",
+        ),
+    ] = None,
     step: Annotated[float, typer.Option(help="Window distance as a share of the patch.")] = 0.5,
     aggregation: Annotated[
         AggregationRule, typer.Option(help="How windows answer for their case.")
     ] = AggregationRule.CASE,
+    engine: Annotated[
+        EngineChoice, typer.Option(help="What runs the network; auto says what it took, and why.")
+    ] = EngineChoice.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Number format of the network; auto: fp32 if exact.")
+    ] = PrecisionChoice.AUTO,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of the network on a CPU.", show_default="the engine's"),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for converted networks. "
+            "[default: .segduet in the model folder, else the user's cache folder]",
+            show_default=False,
+        ),
+    ] = None,
     features: Annotated[
         bool, typer.Option("--features", help="Also write what the heads read, for a probe.")
     ] = False,
     attention: Annotated[
         bool, typer.Option("--attention", help="Also write where the heads looked, as images.")
     ] = False,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="One more model that answers together with the first; repeatable."),
+    ] = None,
+    ensemble: Annotated[
+        EnsembleMean | None,
+        typer.Option(help="Mean of several models' probabilities.", show_default="arithmetic"),
+    ] = None,
+    cleanup: Annotated[
+        Path | None, typer.Option(help="Plan of `cleanup learn` that mends the label maps.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment and classify every case of a folder."""
     from segduet.inference.aggregation import Aggregation
+    from segduet.inference.ensembles import EnsembleRule
+    from segduet.workflows.load_request import LoadRequest
     from segduet.workflows.prediction import PredictRequest
     from segduet.workflows.prediction import predict as run
 
-    request = PredictRequest(
+    loading = LoadRequest(
         model=model,
-        inputs=inputs,
-        out=out,
-        folds=[f.strip() for f in folds.split(",")] if folds else None,
-        mirrored=not no_tta,
+        folds=split_names(folds),
+        checkpoints=checkpoints.value,
+        engine=engine.value,
+        device=device,
+        precision=precision.value,
+        threads=threads,
+        cache=cache,
+        mode=mode.value,
+        mirrored=tta,
+        body_crop=body_crop,
+        coarse=coarse,
         step=step,
         aggregation=Aggregation(aggregation.value),
-        device=device,
-        precision=precision,
-        checkpoints=checkpoints.value,
-        keep_features=features,
         keep_attention=attention,
     )
+    request = PredictRequest(
+        loading=loading,
+        inputs=inputs,
+        out=out,
+        keep_features=features,
+        also=also or (),
+        ensemble=EnsembleRule(ensemble.value) if ensemble else None,
+        cleanup=cleanup,
+    )
     with progress(quiet=as_json) as show:
-        manifest = run(request, lambda done, total, case: show(f"predict: {case}", done / total))
+        manifest = run(
+            request,
+            lambda done, total, case: show(f"predict: {case}", done / total),
+            lambda text: show(text, 0.0),
+        )
     outcome = manifest.outcome
     lines = [f"{outcome['cases']} cases in {duration(manifest.seconds)}, answers in {out}"]
+    lines.append(engine_line(outcome["engine"]))
+    lines += region_lines(outcome["regions"])
     lines += [f"failed: {case}: {message}" for case, message in outcome["failed"].items()]
     print_result(outcome, lines, as_json=as_json)
     if outcome["failed"]:
         raise typer.Exit(FAILED_CASES)
+
+
+def engine_line(engine: Mapping[str, Any]) -> str:
+    """What ran the network, and why, for a person.
+
+    Args:
+        engine: as in the manifest of `predict`.
+    """
+    return f"engine: {engine['name']}, {engine['device']}, {engine['precision']}: {engine['why']}"
+
+
+def region_lines(regions: Mapping[str, Any]) -> list[str]:
+    """In which part of their images cases were predicted, and what had to be given up.
+
+    Args:
+        regions: as in the manifest of `predict`; empty where no region was searched for.
+    """
+    if not regions:
+        return []
+    found = Counter(str(region["found_by"]) for region in regions.values())
+    counts = ", ".join(f"{found_by} {n}" for found_by, n in sorted(found.items()))
+    notes = Counter(note for region in regions.values() for note in region["notes"])
+    return [
+        f"looked at: {counts}",
+        *(f"  {n} cases: {note}" for note, n in notes.most_common()),
+    ]
 
 
 def evaluate(
@@ -118,6 +253,9 @@ def evaluate(
     classes_only: Annotated[
         bool, typer.Option("--classes-only", help="Score no masks: the model only classifies.")
     ] = False,
+    nsd_tolerance_mm: Annotated[
+        float, typer.Option(help="Surfaces this near count as the same in NSD.")
+    ] = 2.0,
     selected_from: Annotated[
         int, typer.Option(min=1, help="Candidates the model was chosen from on these cases.")
     ] = 1,
@@ -139,6 +277,7 @@ def evaluate(
         fold=fold,
         targets=targets,
         classes_only=classes_only,
+        nsd_tolerance_mm=nsd_tolerance_mm,
         seed=seed,
         selected_from=selected_from,
         workers=num_workers(workers),

@@ -164,6 +164,12 @@ def plan(
         bool,
         typer.Option("--hold-out-validation", help="Keep validation cases out of the fingerprint."),
     ] = False,
+    coarse: Annotated[
+        bool,
+        typer.Option(
+            "--coarse", help="Add 3d_coarse, which finds the region for predict --mode fast."
+        ),
+    ] = False,
     root: DataRootOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
@@ -178,6 +184,7 @@ def plan(
         memory_gb=memory_gb,
         num_folds=folds,
         seed=seed,
+        coarse=coarse,
         hold_out_validation=hold_out_validation,
         workers=num_workers(workers),
     )

@@ -9,7 +9,16 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from segduet.cli import answers, data, learning, patients, product
+from segduet.cli import (
+    answers,
+    benchmarking,
+    cleaning,
+    data,
+    exporting,
+    learning,
+    patients,
+    product,
+)
 from segduet.core.errors import SegduetError, StorageError
 
 INTERRUPTED = 130
@@ -42,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (product, data, learning, answers, patients):
+for group in (product, data, learning, answers, exporting, patients, benchmarking, cleaning):
     group.register(app)
 
 

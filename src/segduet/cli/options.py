@@ -38,3 +38,8 @@ def data_root(option: Path | None) -> DataRoot:
 def num_workers(option: int | None) -> int:
     """The option, or the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if option is None else option
+
+
+def split_names(option: str | None) -> list[str] | None:
+    """Names of a comma separated option; None where it was not given."""
+    return [name.strip() for name in option.split(",")] if option else None

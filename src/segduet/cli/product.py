@@ -10,6 +10,9 @@ from segduet.cli.answers import summary_lines
 from segduet.cli.display import duration, print_result, progress
 from segduet.cli.options import DataRootOption, JsonOption, data_root
 
+#: What a bundle may hold beside its networks.
+_BUNDLE_PARTS = ("gate", "calibration", "coarse")
+
 
 def register(app: typer.Typer) -> None:
     """Adds this group's commands."""
@@ -43,21 +46,56 @@ def demo(
 
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="Model folder; default: this installation.")
+        Path | None, typer.Argument(help="Model folder or bundle; default: this installation.")
     ] = None,
     root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, cores, recipes and folders; or a model's record, without unpickling."""
-    from segduet.workflows.information import describe_installation, describe_model
+    from segduet.inference.bundles.opening import is_bundle
+    from segduet.workflows.information import (
+        describe_bundle,
+        describe_installation,
+        describe_model,
+    )
 
     if model is None:
         outcome = describe_installation(data_root(root))
         print_result(outcome, [f"{k}: {v}" for k, v in outcome.items()], as_json=as_json)
         return
+    if is_bundle(model):
+        outcome = describe_bundle(model)
+        print_result(outcome, bundle_lines(outcome), as_json=as_json)
+        return
     outcome = describe_model(model)
     lines = [line for name, record in outcome.items() for line in record_lines(name, record)]
     print_result(outcome, lines, as_json=as_json)
+
+
+def bundle_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """A bundle in a few lines: where it comes from, its networks, what else it holds.
+
+    Args:
+        manifest: what `describe_bundle` says about it.
+    """
+    size = sum(record["bytes"] for record in manifest["files"].values())
+    lines = [
+        f"bundle of {manifest['source']['folder']}, {manifest['configuration']}, made by segduet "
+        f"{manifest['segduet']} at {manifest['created']}"
+    ]
+    for member in manifest["members"]:
+        network = member["network"]
+        answers = ["masks"] * network["with_masks"] + [task["name"] for task in network["tasks"]]
+        trainable = ", with the weights to train on" if member["weights"] else ""
+        lines.append(
+            f"  network {member['name']}: {network['format']}, {network['stored_precision']}, "
+            f"answers {' and '.join(answers)}{trainable}"
+        )
+    return [
+        *lines,
+        *(f"  {part}: {'yes' if manifest[part] else 'none'}" for part in _BUNDLE_PARTS),
+        f"  {len(manifest['files'])} files, {size / 1e6:.1f} MB, every hash checked",
+    ]
 
 
 def record_lines(name: str, record: Mapping[str, Any]) -> list[str]:

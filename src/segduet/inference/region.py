@@ -10,7 +10,7 @@ import numpy as np
 
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.prepared import Box, Placement
-from segduet.preparation.boxes import at_least, box_shape, widened
+from segduet.preparation.boxes import box_shape, widened
 from segduet.preparation.cropping import box_slices
 from segduet.preparation.resampling import Spacing, prepared_shape
 from segduet.windows.tiles import Shape, padded_to_patch, tile_starts
@@ -77,13 +77,19 @@ def _large_parts(mask: np.ndarray, where: tuple[slice, ...], least_share: float)
     return boxes
 
 
-def native_region(found: Box, placement: Placement, rule: RegionRule, limits: Box) -> Box:
+def native_region(
+    found: Box, placement: Placement, rule: RegionRule, *, patch: Shape, limits: Box
+) -> Box:
     """A box of a coarse prepared grid in the image, with its margin.
+
+    Along an axis where up to half of the margin keeps it from being a single window, it goes
+    without that part.
 
     Args:
         found: on the prepared grid.
         placement: how that grid lies in the image.
         rule: gives the margin.
+        patch: native voxels of a window of the fine network.
         limits: native box in which the region must stay.
     """
     crop, spacing = placement.crop_box, placement.transposed_spacing_mm
@@ -92,25 +98,27 @@ def native_region(found: Box, placement: Placement, rule: RegionRule, limits: Bo
         for (start, stop), length in zip(crop, placement.prepared_shape, strict=True)
     ]
     z, y, x = (
-        (low + math.floor(start * scale), low + math.ceil(stop * scale))
-        for (start, stop), (low, _), scale in zip(found, crop, scales, strict=True)
+        (low + math.floor(start * scale), min(low + math.ceil(stop * scale), high))
+        for (start, stop), (low, high), scale in zip(found, crop, scales, strict=True)
     )
     first, second, third = (
         math.ceil(max(rule.margin_mm / mm, 2 * scale))
         for mm, scale in zip(spacing, scales, strict=True)
     )
-    return widened((z, y, x), (first, second, third), limits)
+    region = widened((z, y, x), (first, second, third), limits)
+    axes = zip((z, y, x), region, patch, strict=True)
+    z, y, x = (_trimmed(inner, outer, length) for inner, outer, length in axes)
+    return (z, y, x)
 
 
-def at_least_patch(
-    region: Box, configuration: ConfigurationPlan, spacing: Spacing, limits: Box
-) -> Box:
-    """The native region, grown until it fills a window of the network, as far as the limits go.
-
-    Statistics of a window depend on what is in it: one filled up with zeros is not what the network
-    was trained on.
-    """
-    return at_least(region, native_patch(configuration, spacing), limits)
+def _trimmed(inner: tuple[int, int], outer: tuple[int, int], length: int) -> tuple[int, int]:
+    """An axis of a region, cut to a length where its margins lose no more than half by that."""
+    below, above = inner[0] - outer[0], outer[1] - inner[1]
+    excess = outer[1] - outer[0] - length
+    if not 0 < excess <= (below + above) // 2:
+        return outer
+    first = outer[0] + round(excess * below / (below + above))
+    return first, first + length
 
 
 def native_patch(configuration: ConfigurationPlan, spacing: Spacing) -> Shape:

@@ -17,7 +17,6 @@ from segduet.inference.coarse import CoarseLook
 from segduet.inference.region import (
     Face,
     RegionRule,
-    at_least_patch,
     foreground_box,
     grown_at,
     native_patch,
@@ -26,7 +25,7 @@ from segduet.inference.region import (
     touched_faces,
 )
 from segduet.preparation.body import body_box
-from segduet.preparation.boxes import absolute_box
+from segduet.preparation.boxes import Shape, absolute_box, at_least
 from segduet.preparation.cropping import box_slices, nonzero_box
 
 log = logging.getLogger(__name__)
@@ -60,8 +59,9 @@ def predict_in_region(
 
     A region that is empty or does not save a window is not taken. Where the answer's foreground
     touches a face of the region behind which the image goes on, the region is moved outwards there
-    by half a patch, once; where it touches again, the whole image is predicted. Whatever was not
-    taken or given up stands in the notes of `Prediction.seen`.
+    by half a patch, once; where it touches again, or where nothing is found although the coarse
+    look found something, the whole image is predicted. Whatever was not taken or given up stands in
+    the notes of `Prediction.seen`.
 
     Args:
         search: how to find it.
@@ -98,7 +98,11 @@ class _RegionalCase:
         region, source = self._found()
         self._seconds["region"] = time.perf_counter() - started
         prediction = self._predicted(region)
-        if faces := self._touched(prediction, region):
+        if source is RegionSource.COARSE and not _has_foreground(prediction):
+            self._give_up("no foreground where the coarse network found some: whole image")
+            region, source = self._limits, RegionSource.WHOLE
+            prediction = self._predicted(region)
+        elif faces := self._touched(prediction, region):
             region, source = self._further_out(region, faces, source)
             prediction = self._predicted(region)
         if self._touched(prediction, region):
@@ -123,7 +127,8 @@ class _RegionalCase:
         if found is None:
             self._give_up("no body found in the CT: not cropped to it")
             return None
-        body = self._of_patch(absolute_box(found, self._limits))
+        # a window filled up with zeros is not what the network was trained on
+        body = at_least(absolute_box(found, self._limits), self._native_patch(), self._limits)
         if not self._saves(body, self._limits):
             self._leave_out("a crop to the body saves no window: not cropped to it")
             return None
@@ -140,9 +145,9 @@ class _RegionalCase:
         if found is None:
             self._give_up("the coarse network found no foreground: region not narrowed")
             return None
-        region = self._of_patch(
-            native_region(found, look.placement, self._search.rule, self._limits)
-        )
+        rule, patch = self._search.rule, self._native_patch()
+        region = native_region(found, look.placement, rule, patch=patch, limits=self._limits)
+        region = at_least(region, patch, self._limits)
         if not self._saves(region, within):
             self._leave_out("what the coarse network found saves no window: not narrowed")
             return None
@@ -151,8 +156,7 @@ class _RegionalCase:
     def _further_out(
         self, region: Box, faces: list[Face], source: RegionSource
     ) -> tuple[Box, RegionSource]:
-        patch = native_patch(self._search.configuration, self._spacing)
-        z, y, x = (max(1, length // 2) for length in patch)
+        z, y, x = (max(1, length // 2) for length in self._native_patch())
         grown = grown_at(region, faces, (z, y, x), self._limits)
         if self._saves(grown, self._limits):
             self._give_up("foreground touches the edge of the region: predicted again, grown")
@@ -172,8 +176,8 @@ class _RegionalCase:
         label_map = prediction.label_map.transpose(self._axes)
         return touched_faces(label_map, region, self._limits)
 
-    def _of_patch(self, region: Box) -> Box:
-        return at_least_patch(region, self._search.configuration, self._spacing, self._limits)
+    def _native_patch(self) -> Shape:
+        return native_patch(self._search.configuration, self._spacing)
 
     def _saves(self, region: Box, whole: Box) -> bool:
         return self._num_windows(region) < self._num_windows(whole)
@@ -191,3 +195,7 @@ class _RegionalCase:
         """Notes a shortcut that would gain nothing."""
         log.info("case %s: %s", self._case, note)
         self._notes.append(note)
+
+
+def _has_foreground(prediction: Prediction) -> bool:
+    return prediction.label_map is not None and bool(prediction.label_map.any())

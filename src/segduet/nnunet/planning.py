@@ -12,6 +12,7 @@ from segduet.core.errors import DataError, RequestError, SegduetError
 from segduet.core.files import atomic_path, read_json, write_json
 from segduet.core.folders import DataRoot, DatasetFolders
 from segduet.core.plan import Plan, PlanSection
+from segduet.nnunet.coarse_plan import with_coarse_configuration
 from segduet.nnunet.environment import nnunet_environment
 from segduet.nnunet.fingerprint import dataset_fingerprint
 from segduet.nnunet.planners import Planner, find_planner
@@ -29,6 +30,7 @@ def plan_dataset(
     memory_gb: float | None = None,
     fingerprint_cases: Sequence[str] | None = None,
     workers: int = 1,
+    coarse: bool = False,
 ) -> Plan:
     """Plans a raw dataset and writes plans, fingerprint, dataset.json and cases.csv.
 
@@ -44,9 +46,12 @@ def plan_dataset(
             cases); None takes every case that has a mask. Cases without a mask on purpose are
             left out: nnU-Net measures inside the foreground.
         workers: processes that read images.
+        coarse: add a configuration that finds the region to look at, see
+            `with_coarse_configuration`.
 
     Raises:
-        RequestError: an unknown planner, or a budget that is not positive.
+        RequestError: an unknown planner, a budget that is not positive, or images for which a
+            coarse configuration makes no sense.
         DataError: dataset.json or an image is damaged, a chosen case has no mask, or none has one.
     """
     choice = find_planner(planner)
@@ -63,6 +68,9 @@ def plan_dataset(
         made = _plan_in(
             Path(scratch), folders, description, cases, choice, memory_gb=memory_gb, workers=workers
         )
+        if coarse:
+            plans_file = made / f"{choice.plans_name}.json"
+            write_json(plans_file, with_coarse_configuration(read_json(plans_file)))
         _publish(made, folders, description, choice.plans_name)
     return Plan.read(folders.plan_file(choice.plans_name))
 

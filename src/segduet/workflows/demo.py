@@ -15,6 +15,7 @@ from segduet.training.recipe_files import load_recipe
 from segduet.workflows.checking import check
 from segduet.workflows.evaluation import EvaluateRequest, evaluate
 from segduet.workflows.importing import ImportRequest, import_dataset
+from segduet.workflows.load_request import LoadRequest
 from segduet.workflows.planned_dataset import PlannedDataset
 from segduet.workflows.prediction import PredictRequest, predict
 from segduet.workflows.preparing import PlanRequest, plan, preprocess
@@ -127,7 +128,8 @@ def _prepare(root: DataRoot, request: DemoRequest, scenario: _Scenario, show: Sh
     )
     show("check: every file", 0.0)
     findings = check(root, scenario.name, workers=request.workers).outcome["findings"]
-    show(f"check: {len(findings)} findings", 1.0)
+    faults = sum(finding["severity"] != "note" for finding in findings)
+    show(f"check: {faults} findings", 1.0)
     show("plan: fingerprint and network", 0.0)
     plan(
         root,
@@ -193,12 +195,11 @@ def _predict_and_evaluate(
     predictions = request.out / "predictions"
     predict(
         PredictRequest(
-            model=run_folder,
+            loading=LoadRequest(
+                model=run_folder, engine="torch", device="cpu", precision="auto", mirrored=False
+            ),
             inputs=[path for case in unseen for path in images[case]],
             out=predictions,
-            device="cpu",
-            precision="auto",
-            mirrored=False,
         ),
         lambda done, total, case: show(f"predict: {case}", done / total),
     )

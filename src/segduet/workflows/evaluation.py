@@ -1,5 +1,6 @@
 """`segduet evaluate`: predictions beside references, with intervals, baselines and targets."""
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,7 @@ class EvaluateRequest:
             fold, every case something is known about is scored.
         targets: a track's name or a targets file; None judges nothing.
         classes_only: score no masks, since the model draws none.
+        nsd_tolerance_mm: how far surfaces may lie apart and count as the same, >= 0.
         seed: of the resampling behind the intervals.
         selected_from: candidates the model was chosen from on these very cases.
     """
@@ -53,6 +55,7 @@ class EvaluateRequest:
     fold: str | None = None
     targets: str | None = None
     classes_only: bool = False
+    nsd_tolerance_mm: float = 2.0
     seed: int = 0
     selected_from: int = 1
     workers: int = 1
@@ -66,9 +69,10 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
 
     Raises:
         DataError: a prediction is missing, extra, failed or on another grid, or a damaged file.
-        RequestError: no such dataset.
+        RequestError: no such dataset, or a tolerance that is none.
     """
     started = time.time()
+    _check_tolerance(request.nsd_tolerance_mm)
     dataset = ReferenceDataset.open(root, request.reference)
     table = request.predictions / "predictions.csv"
     tasks = _answered(table, dataset.description.tasks)
@@ -78,6 +82,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
         request.predictions,
         answers=_answers(table, tasks) if table.is_file() else {},
         cases=_chosen_cases(root, request, references.table),
+        nsd_tolerance_mm=request.nsd_tolerance_mm,
         workers=request.workers,
     )
     summary = summarize(
@@ -88,6 +93,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
         selected_from=request.selected_from,
         baselines=_baselines(references, scores, workers=request.workers),
         targets=read_targets(request.targets) if request.targets else (),
+        nsd_tolerance_mm=request.nsd_tolerance_mm,
     ).to_json()
     manifest = RunManifest(
         command="evaluate",
@@ -97,6 +103,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
             "split": request.split,
             "fold": request.fold,
             "classes_only": request.classes_only,
+            "nsd_tolerance_mm": request.nsd_tolerance_mm,
         },
         outcome=summary,
         warnings=[
@@ -111,6 +118,16 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
     write_json(request.out / SUMMARY_FILE, summary)
     manifest.write(request.out)
     return manifest
+
+
+def _check_tolerance(nsd_tolerance_mm: float) -> None:
+    if not (math.isfinite(nsd_tolerance_mm) and nsd_tolerance_mm >= 0):
+        raise RequestError(
+            "--nsd-tolerance-mm",
+            found=f"{nsd_tolerance_mm}",
+            expected="a distance in millimetres, 0 or more",
+            remedy="Take what two experts would differ by, such as 2.",
+        )
 
 
 def _chosen_cases(

@@ -21,8 +21,9 @@ from segduet.evaluation.scoring import class_answer, score_case
 from segduet.inference.answers_file import AnswerRow, write_answers
 from segduet.inference.engine import Engine
 from segduet.inference.engines.torch_engine import Precision, TorchEngine
-from segduet.inference.predictor import PredictionSettings, predict_prepared
+from segduet.inference.predictor import predict_prepared
 from segduet.inference.prepared_answer import PreparedAnswer
+from segduet.inference.settings import PredictionSettings
 from segduet.io.images import read_label_map, write_label_map
 from segduet.networks.joint import JointNetwork
 from segduet.nnunet.stage_predictions import StagePredictions

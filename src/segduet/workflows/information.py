@@ -1,4 +1,7 @@
-"""`segduet info`: this installation, or a model's record, without unpickling (F94)."""
+"""`segduet info`: this installation, or a model's or a bundle's record (F94).
+
+Nothing is unpickled or built for it.
+"""
 
 import os
 from importlib import metadata
@@ -10,6 +13,7 @@ from segduet.core.files import read_json_lines
 from segduet.core.folders import DataRoot
 from segduet.core.manifest import installed_versions
 from segduet.evaluation.cohort import read_summary
+from segduet.inference.bundles.opening import read_bundle_manifest
 from segduet.training.recipe_files import recipe_names
 from segduet.workflows.run_record import read_run_record
 
@@ -52,6 +56,18 @@ def describe_model(folder: Path) -> dict[str, Any]:
             remedy="Check the path; a stock nnU-Net model has no such record.",
         )
     return {path.parent.name: _run(path.parent) for path in records}
+
+
+def describe_bundle(path: Path) -> dict[str, Any]:
+    """The manifest of a bundle, after all its files were checked; an archive stays packed (B20).
+
+    Args:
+        path: archive or folder, see `inference.bundles.opening.is_bundle`.
+
+    Raises:
+        DataError: it is missing, damaged or hostile; the message names the fault.
+    """
+    return read_bundle_manifest(path).to_json()
 
 
 def _run(folder: Path) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """`segduet.load(MODEL).predict(volume)`: a trained model ready to answer, for Python."""
 
 import dataclasses
+import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +13,28 @@ import numpy as np
 from segduet.core.errors import RequestError
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.prediction import Prediction
+from segduet.core.prepared import Box
 from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
 from segduet.inference.cascade import predict_for_next_stage
+from segduet.inference.coarse import CoarseLook, look_coarsely
 from segduet.inference.engine import Member
-from segduet.inference.predictor import PredictionSettings, predict_case
-from segduet.workflows.models import Checkpoints, Model, first_stage_folder, open_model
+from segduet.inference.engines.choice import EngineChoice
+from segduet.inference.predictor import predict_case
+from segduet.inference.regional import RegionSearch, predict_in_region
+from segduet.inference.settings import PredictionSettings
+from segduet.workflows.load_request import COARSE_OFF, LoadRequest
+from segduet.workflows.models import Checkpoints, Model
+from segduet.workflows.ready_networks import choose_runtime, ready_networks
+from segduet.workflows.shortcuts import (
+    crops_body,
+    no_body_crop_because,
+    require_coarse_fit,
+    require_masks,
+)
+from segduet.workflows.sources import OpenedBundle, OpenedFolder, Source, first_stage, open_source
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +42,23 @@ class LoadedModel:
     """A model with its networks in memory, one member per fold, or per model of a fold.
 
     Attributes:
+        choice: what runs them, and why.
         first_stage: of a cascade's second stage, the model whose label maps it is fed with.
+        crops_body: look at the body of a CT only.
+        coarse: finds the region to look at; None looks at everything.
+        shortcuts: what fast mode leaves out, for the manifest; empty in exact mode.
+        warnings: what went otherwise than expected while it was loaded, one sentence each.
     """
 
     model: Model
     members: tuple[Member, ...]
     settings: PredictionSettings
+    choice: EngineChoice
     first_stage: "LoadedModel | None" = None
+    crops_body: bool = False
+    coarse: "LoadedModel | None" = None
+    shortcuts: Mapping[str, str | bool | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def predict(self, volume: Volume, case: str = "case") -> Prediction:
         """Segments and classifies one image.
@@ -44,11 +71,23 @@ class LoadedModel:
             DataError: the image does not fit the model, such as another number of channels.
             RequestError: not enough memory.
         """
-        previous, seconds = None, {}
-        if self.first_stage is not None:
-            started = time.perf_counter()
-            previous = self.first_stage._for_next_stage(volume, case, self.model.configuration)
-            seconds = {"first_stage": time.perf_counter() - started}
+        if self.coarse is None and not self.crops_body:
+            return self._predict_in(volume, case, None)
+        search = RegionSearch(
+            plan=self.model.plan,
+            configuration=self.model.configuration,
+            step=self.settings.step,
+            crops_body=self.crops_body,
+            look=self.coarse._look if self.coarse else None,
+        )
+        return predict_in_region(
+            search, volume, case, lambda region: self._predict_in(volume, case, region)
+        )
+
+    def _predict_in(self, volume: Volume, case: str, region: Box | None) -> Prediction:
+        started = time.perf_counter()
+        previous = self.fed_with(volume, case, region)
+        seconds = {} if previous is None else {"first_stage": time.perf_counter() - started}
         prediction = predict_case(
             self.members,
             volume,
@@ -58,11 +97,38 @@ class LoadedModel:
             labels=self.model.labels,
             settings=self.settings,
             previous=previous,
+            region=region,
         )
         return dataclasses.replace(prediction, seconds={**seconds, **prediction.seconds})
 
+    def fed_with(self, volume: Volume, case: str, region: Box | None = None) -> np.ndarray | None:
+        """What the first stage of a cascade makes of an image, on the second's prepared grid.
+
+        (Z, Y, X) int16; None outside a cascade. Arguments and errors are those of `predict`; both
+        stages look at the same region, as in `prepare_case`.
+        """
+        if self.first_stage is None:
+            return None
+        return self.first_stage._for_next_stage(volume, case, self.model.configuration, region)
+
+    def _look(self, volume: Volume, case: str, region: Box) -> CoarseLook:
+        return look_coarsely(
+            self.members,
+            volume,
+            case=case,
+            plan=self.model.plan,
+            configuration=self.model.configuration,
+            labels=self.model.labels,
+            settings=self.settings,
+            region=region,
+        )
+
     def _for_next_stage(
-        self, volume: Volume, case: str, next_configuration: ConfigurationPlan
+        self,
+        volume: Volume,
+        case: str,
+        next_configuration: ConfigurationPlan,
+        region: Box | None,
     ) -> np.ndarray:
         return predict_for_next_stage(
             self.members,
@@ -73,6 +139,7 @@ class LoadedModel:
             next_configuration=next_configuration,
             labels=self.model.labels,
             settings=self.settings,
+            region=region,
         )
 
 
@@ -81,48 +148,128 @@ def load(
     *,
     folds: Sequence[str] | None = None,
     checkpoints: Literal["final", "all"] = "final",
+    engine: str = "auto",
     device: str = "auto",
-    precision: str = "fp32",
-    mirrored: bool = True,
+    precision: str = "auto",
+    threads: int | None = None,
+    cache: str | Path | None = None,
+    mode: Literal["exact", "fast"] = "exact",
+    mirrored: bool | None = None,
+    body_crop: bool | None = None,
+    coarse: str | Path | None = None,
     step: float = 0.5,
     aggregation: Aggregation = Aggregation.CASE,
     keep_attention: bool = False,
 ) -> LoadedModel:
-    """Loads a model folder, ours or stock nnU-Net's; a cascade with both its stages.
+    """Loads a model folder, ours or stock nnU-Net's, or a bundle; a cascade with both its stages.
 
-    Args:
-        model: model folder, or one of its fold folders.
-        folds: folds to average; None takes all that are finished, as a first stage always does.
-        checkpoints: `all` also averages the models each training kept on the way (`keep_every`).
-        device: auto, cpu, cuda or cuda:N.
-        precision: auto, fp32, bf16 or fp16.
-        mirrored: average over mirrored windows, as nnU-Net does.
-        step: distance between windows as a share of the patch.
-        aggregation: how windows answer for their case.
-        keep_attention: keep where the heads look, as a map beside the answers.
+    What the arguments mean stands with `LoadRequest`.
 
     Raises:
-        RequestError: no such model, fold or device, a setting out of range, or a cascade without
-            its first stage.
-        DataError: damaged weights.
+        RequestError: no such model, fold, engine or device, an engine that is not installed, a
+            setting out of range, a cascade without its first stage, or a shortcut that does not fit
+            the model or the mode.
+        DataError: damaged weights, or a bundle that is not what it should be.
+        StorageError: a converted network could not be kept anywhere.
     """
-    opened = open_model(Path(model), folds, Checkpoints(checkpoints))
-    axes = opened.mirror_axes if mirrored else ()
-    settings = PredictionSettings(
-        step=step, mirror_axes=axes, aggregation=aggregation, keep_attention=keep_attention
+    return load_model(
+        LoadRequest(
+            model=Path(model),
+            folds=folds,
+            checkpoints=checkpoints,
+            engine=engine,
+            device=device,
+            precision=precision,
+            threads=threads,
+            cache=Path(cache) if cache else None,
+            mode=mode,
+            mirrored=mirrored,
+            body_crop=body_crop,
+            coarse=coarse,
+            step=step,
+            aggregation=aggregation,
+            keep_attention=keep_attention,
+        )
     )
+
+
+def load_model(request: LoadRequest, say: Callable[[str], None] = log.info) -> LoadedModel:
+    """Loads what is asked for, as `load` does.
+
+    Args:
+        say: told what takes long, such as a conversion.
+    """
+    request.require_mode()
+    checkpoints = Checkpoints(request.checkpoints)
+    source = open_source(request.model, request.folds, checkpoints, request.cache)
+    return _loaded(source, request, say)
+
+
+def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) -> LoadedModel:
+    settings, wanted = request.settings, request.wanted
+    choice = choose_runtime(source, wanted)
     first = None
-    if before := first_stage_folder(opened):
-        first = load(before, device=device, precision=precision, mirrored=mirrored, step=step)
-        _require_fit(first.model, opened)
-    members = _torch_members(opened, device=device, precision=precision)
-    return LoadedModel(model=opened, members=members, settings=settings, first_stage=first)
+    if before := first_stage(source):
+        first = load_model(request.for_first_stage(before, choice), say)
+    ready = ready_networks(source, choice, request.threads, say)
+    if first is not None:
+        _require_fit(first.model, ready.model)
+    axes = ready.model.mirror_axes if request.is_mirrored else ()
+    loaded = LoadedModel(
+        model=ready.model,
+        members=ready.members,
+        settings=dataclasses.replace(settings, mirror_axes=axes),
+        choice=choice,
+        first_stage=first,
+        warnings=(*(first.warnings if first else ()), *ready.warnings),
+    )
+    return _with_shortcuts(loaded, source, request, say) if request.is_fast else loaded
+
+
+def _with_shortcuts(
+    loaded: LoadedModel, source: Source, request: LoadRequest, say: Callable[[str], None]
+) -> LoadedModel:
+    model = loaded.model
+    is_cropped = crops_body(model, request.body_crop)
+    coarse = None
+    if found := _coarse_source(source, request):
+        coarse = _loaded(found, request.for_coarse_look(), say)
+        where = f"--coarse {coarse.model.source}"
+        require_coarse_fit(coarse.model, model, where=where)
+        require_masks(coarse.model.segments, model.segments, where=where)
+    return dataclasses.replace(
+        loaded,
+        crops_body=is_cropped,
+        coarse=coarse,
+        shortcuts={
+            "precision": loaded.choice.precision,
+            "mirrored": request.is_mirrored,
+            "body_crop": is_cropped,
+            "no_body_crop_because": (
+                None if is_cropped else no_body_crop_because(model) or "it was switched off"
+            ),
+            "coarse": str(coarse.model.source) if coarse else None,
+            "coarse_precision": coarse.choice.precision if coarse else None,
+        },
+        warnings=(*loaded.warnings, *(coarse.warnings if coarse else ())),
+    )
+
+
+def _coarse_source(source: Source, request: LoadRequest) -> Source | None:
+    if request.coarse == COARSE_OFF:
+        return None
+    if request.coarse is not None:
+        return open_source(Path(request.coarse), None, Checkpoints.FINAL, request.cache)
+    if isinstance(source, OpenedFolder) or source.bundle.coarse is None:
+        return None
+    inner = source.bundle.coarse
+    return OpenedBundle(path=inner.folder, bundle=inner, cache=source.cache)
 
 
 def _require_fit(first: Model, second: Model) -> None:
-    if not first.segments():
+    if not first.segments:
         raise RequestError(
-            f"{first.folder}, first stage of a cascade",
+            f"{first.source}, first stage of a cascade",
             found="folds that only classify",
             expected="label maps, for the second stage to start from",
             remedy="Train the first stage again, with masks.",
@@ -130,30 +277,8 @@ def _require_fit(first: Model, second: Model) -> None:
     axes = [model.plan.transpose_forward for model in (first, second)]
     if first.labels != second.labels or axes[0] != axes[1]:
         raise RequestError(
-            f"{second.folder}, second stage of a cascade",
-            found=f"other labels or another order of the axes than in {first.folder}",
+            f"{second.source}, second stage of a cascade",
+            found=f"other labels or another order of the axes than in {first.source}",
             expected="two stages of one dataset and plan",
             remedy="Bring the first stage that it was trained after, or train both again.",
         )
-
-
-def _torch_members(model: Model, *, device: str, precision: str) -> tuple[Member, ...]:
-    from segduet.inference.engines.torch_engine import Precision, TorchEngine
-    from segduet.training.allocator import keep_freed_memory
-    from segduet.training.devices import choose_compute
-
-    compute = choose_compute(device, precision)
-    if compute.device.type == "cpu":
-        keep_freed_memory()
-    return tuple(
-        Member(
-            engine=TorchEngine(
-                trained.network,
-                num_spatial_dims=model.configuration.num_spatial_dims,
-                device=str(compute.device),
-                precision=Precision(compute.precision),
-            ),
-            tasks=trained.tasks,
-        )
-        for trained in model.networks()
-    )

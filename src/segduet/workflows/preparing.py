@@ -31,6 +31,7 @@ class PlanRequest:
         num_folds: folds of cross-validation; None keeps the split the data came with, and makes
             five folds where there is none.
         seed: of the folds.
+        coarse: add a configuration that finds the region to look at (F72).
         hold_out_validation: keep the cases of split `val` out of the fingerprint (F05).
     """
 
@@ -39,6 +40,7 @@ class PlanRequest:
     memory_gb: float | None = None
     num_folds: int | None = None
     seed: int = 0
+    coarse: bool = False
     hold_out_validation: bool = False
     workers: int = 1
 
@@ -61,11 +63,17 @@ def plan(root: DataRoot, request: PlanRequest) -> RunManifest:
         memory_gb=request.memory_gb,
         fingerprint_cases=_fingerprint_cases(table, request),
         workers=request.workers,
+        coarse=request.coarse,
     )
     write_splits(folders.splits_file, folds)
     manifest = RunManifest(
         command="plan",
-        arguments={"dataset": folders.name, "planner": request.planner, "seed": request.seed},
+        arguments={
+            "dataset": folders.name,
+            "planner": request.planner,
+            "seed": request.seed,
+            "coarse": request.coarse,
+        },
         outcome={
             "plans": made.plans_name,
             "configurations": {

@@ -1,0 +1,89 @@
+"""Which parts of a converted graph stay in float when it is quantised, by the graph's structure."""
+
+from collections.abc import Callable, Iterable
+
+import openvino
+
+from segduet.core.runtime import IMAGE, LOGITS, SHARES
+
+#: By name, since `==` between two of OpenVINO's nodes is not a comparison but a new node.
+_Nodes = dict[str, openvino.Node]
+_Step = Callable[[openvino.Node], _Nodes]
+
+#: Operations with weights of their own.
+_WEIGHTED = (
+    "Convolution",
+    "ConvolutionBackpropData",
+    "GroupConvolution",
+    "GroupConvolutionBackpropData",
+    "MatMul",
+)
+_NORMALISING = ("MVN",)
+
+
+def float_operations(graph: openvino.Model, *, with_ends: bool) -> list[str]:
+    """Names of the operations that stay in float, sorted.
+
+    All that follows from the shares, which is pooling over voxels, and all that only the heads
+    compute (the way to their sums without the way to the masks). With the ends, also the weighted
+    operations that see the image first, those that the masks come out of, and the normalisation
+    before these.
+
+    Args:
+        graph: of the windows, see `core.runtime`.
+        with_ends: whether the first and last operations stay in float.
+    """
+    image, shares = (_named([graph.input(name).get_node()]) for name in (IMAGE, SHARES))
+    results = graph.get_results()
+    masks, others = (
+        _named(node for node in results if _is_mask(node) == wanted) for wanted in (True, False)
+    )
+    kept = _reached(shares, _consumers)
+    if masks:
+        towards_masks = _reached(masks, _producers)
+        reached = _reached(others, _producers)
+        kept |= {name: node for name, node in reached.items() if name not in towards_masks}
+    if with_ends:
+        kept |= _first_of(_WEIGHTED, image, _consumers) | _first_of(_WEIGHTED, masks, _producers)
+        kept |= _first_of(_NORMALISING, masks, _producers)
+    passive = ("Parameter", "Result", "Constant")
+    return sorted(name for name, node in kept.items() if node.get_type_name() not in passive)
+
+
+def _reached(starts: _Nodes, step: _Step) -> _Nodes:
+    """Everything that can be reached from the starts, themselves included."""
+    found, waiting = dict(starts), list(starts.values())
+    while waiting:
+        new = {name: node for name, node in step(waiting.pop()).items() if name not in found}
+        found |= new
+        waiting += new.values()
+    return found
+
+
+def _first_of(kinds: tuple[str, ...], starts: _Nodes, step: _Step) -> _Nodes:
+    """The first operations of these kinds on every way from the starts."""
+
+    def step_until_found(node: openvino.Node) -> _Nodes:
+        """Goes no further than an operation that was looked for."""
+        return {} if node.get_type_name() in kinds else step(node)
+
+    reached = _reached(starts, step_until_found)
+    return {name: node for name, node in reached.items() if node.get_type_name() in kinds}
+
+
+def _consumers(node: openvino.Node) -> _Nodes:
+    return _named(
+        target.get_node() for output in node.outputs() for target in output.get_target_inputs()
+    )
+
+
+def _producers(node: openvino.Node) -> _Nodes:
+    return _named(given.get_source_output().get_node() for given in node.inputs())
+
+
+def _is_mask(result: openvino.Node) -> bool:
+    return LOGITS in result.input(0).get_source_output().get_names()
+
+
+def _named(nodes: Iterable[openvino.Node]) -> _Nodes:
+    return {node.get_friendly_name(): node for node in nodes}

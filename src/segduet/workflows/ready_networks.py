@@ -1,0 +1,194 @@
+"""From a trained model to engines that run it.
+
+A model folder is run by torch, or converted once and run from there; a bundle is converted already.
+Only the road through torch imports torch.
+"""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from segduet.core.runtime import StoredPrecision
+from segduet.inference.bundles.manifest import BundleMember
+from segduet.inference.bundles.opening import Bundle
+from segduet.inference.engine import Engine, Member
+from segduet.inference.engines.choice import (
+    EngineChoice,
+    EngineRequest,
+    ModelForms,
+    choose_engine,
+)
+from segduet.inference.engines.machine import Machine, may_have_gpu, this_machine
+from segduet.inference.engines.runtimes import RUNTIMES, EngineName
+from segduet.workflows.converted_models import get_or_convert, kept_formats
+from segduet.workflows.models import Model, ModelFolder
+from segduet.workflows.sources import OpenedFolder, Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyNetworks:
+    """A model with its networks in memory.
+
+    Attributes:
+        members: one per network, each on its engine.
+        warnings: what went otherwise than expected on the way, one sentence each.
+    """
+
+    model: Model
+    members: tuple[Member, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def choose_runtime(source: Source, wanted: EngineRequest) -> EngineChoice:
+    """What runs a model here, and why.
+
+    Precision `auto` of a bundle that holds nothing but 8-bit networks is int8.
+
+    Raises:
+        RequestError: what was asked for cannot be had.
+    """
+    forms = _forms(source, wanted)
+    stored = {precision for _, precision in forms.converted}
+    if wanted.precision == "auto" and not forms.has_weights and stored == {StoredPrecision.INT8}:
+        wanted = dataclasses.replace(wanted, precision="int8")
+    return choose_engine(wanted, machine=_machine(wanted), model=forms)
+
+
+def ready_networks(
+    source: Source, choice: EngineChoice, threads: int | None, say: Callable[[str], None]
+) -> ReadyNetworks:
+    """Loads a model's networks into the chosen engine.
+
+    Args:
+        source: the model.
+        choice: as from `choose_runtime`.
+        threads: of the engine on a CPU; None leaves the number to it.
+        say: told what takes long.
+
+    Raises:
+        RequestError: a converter cannot convert this network, or the device is not there.
+        DataError: damaged weights.
+        StorageError: a conversion could not be kept.
+    """
+    graph = RUNTIMES[choice.engine].graph
+    if graph is None:
+        assert isinstance(source, OpenedFolder), "a bundle has no weights to choose torch for"
+        return _torch_networks(source.folder, choice, threads)
+    if isinstance(source, OpenedFolder):
+        bundle, warnings = get_or_convert(source.folder, graph, source.cache, say)
+        path = source.folder.folder
+    else:
+        bundle, warnings, path = source.bundle, (), source.path
+    compiled = source.cache.for_compiled()
+    members = tuple(
+        Member(
+            engine=_engine(bundle, member, choice, threads, compiled), tasks=member.network.tasks
+        )
+        for member in bundle.members
+    )
+    return ReadyNetworks(model=_described(bundle, path), members=members, warnings=warnings)
+
+
+def _forms(source: Source, wanted: EngineRequest) -> ModelForms:
+    if isinstance(source, OpenedFolder):
+        # torch needs no conversion, and looking for one hashes the weights
+        is_torch = wanted.engine is EngineName.TORCH or wanted.keep_attention
+        kept = () if is_torch else kept_formats(source.folder, source.cache)
+        forms = frozenset((graph, StoredPrecision.FP32) for graph in kept)
+        return ModelForms(has_weights=True, converted=forms)
+    networks = [member.network for member in source.bundle.members]
+    held = frozenset((network.format, network.stored_precision) for network in networks)
+    return ModelForms(has_weights=False, converted=held)
+
+
+def _machine(wanted: EngineRequest) -> Machine:
+    # asking for a GPU takes an import of torch: only where there may be one that matters
+    matters = wanted.device != "cpu" and wanted.engine is not EngineName.OPENVINO
+    if not (matters and may_have_gpu()):
+        return this_machine(has_cuda=False)
+    if importlib.util.find_spec("torch") is None:
+        return this_machine(has_cuda=True)
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    has_bf16 = has_cuda and torch.cuda.is_bf16_supported()
+    return this_machine(has_cuda=has_cuda, cuda_has_bf16=has_bf16)
+
+
+def _torch_networks(
+    folder: ModelFolder, choice: EngineChoice, threads: int | None
+) -> ReadyNetworks:
+    import torch
+
+    from segduet.inference.engines.torch_engine import Precision, TorchEngine
+    from segduet.training.allocator import keep_freed_memory
+    from segduet.workflows.trained_networks import describe, load_networks
+
+    if choice.device == "cpu":
+        keep_freed_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    trained = load_networks(folder)
+    members = tuple(
+        Member(
+            engine=TorchEngine(
+                one.network,
+                num_spatial_dims=folder.configuration.num_spatial_dims,
+                device=choice.device,
+                precision=Precision(choice.precision),
+            ),
+            tasks=one.tasks,
+        )
+        for one in trained
+    )
+    return ReadyNetworks(model=describe(folder, trained), members=members)
+
+
+def _engine(
+    bundle: Bundle,
+    member: BundleMember,
+    choice: EngineChoice,
+    threads: int | None,
+    compiled: Path | None,
+) -> Engine:
+    folder = bundle.member_folder(member)
+    if choice.engine is EngineName.OPENVINO:
+        from segduet.inference.engines.openvino_engine import OpenVinoEngine, OpenVinoPrecision
+
+        return OpenVinoEngine(
+            folder,
+            member.network,
+            precision=cast(OpenVinoPrecision, choice.precision),
+            num_threads=threads,
+            cache=compiled,
+        )
+    from segduet.inference.engines.onnx_engine import OnnxEngine, OnnxPrecision, OnnxProvider
+
+    device, _, index = choice.device.partition(":")
+    provider = "tensorrt" if choice.engine is EngineName.TENSORRT else device
+    return OnnxEngine(
+        folder,
+        member.network,
+        provider=cast(OnnxProvider, provider),
+        device_index=int(index or 0),
+        num_threads=threads,
+        precision=cast(OnnxPrecision, choice.precision),
+    )
+
+
+def _described(bundle: Bundle, source: Path) -> Model:
+    """What prediction needs to know of a bundle's networks."""
+    names = [member.name.removeprefix("fold_") for member in bundle.members]
+    return Model(
+        source=source,
+        plan=bundle.plan,
+        configuration_name=bundle.manifest.configuration,
+        description=bundle.description,
+        folds=tuple(names),
+        tasks=bundle.tasks,
+        mirror_axes=bundle.mirror_axes,
+        segments=all(member.network.with_masks for member in bundle.members),
+    )
