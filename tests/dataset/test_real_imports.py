@@ -21,6 +21,12 @@ def imported(root, target, **options):
     return summary, description, CaseTable.read(target.raw / "cases.csv", description.tasks)
 
 
+def faults(target):
+    """What `check` finds but copies, which `benchmarks/duplicates_busi.py` looks for, and notes."""
+    findings = check_dataset(target, WORKERS, compares_images=False)
+    return [f for f in findings if f.severity != "note"]
+
+
 def test_cardiac_volumes(shared_data, target):
     root = shared_data("acdc_small")
     summary, description, table = imported(root, target, label_names=("RV", "MYO", "LV"))
@@ -28,7 +34,7 @@ def test_cardiac_volumes(shared_data, target):
     assert summary.class_counts["class"] == dict.fromkeys(("DCM", "HCM", "MINF", "NOR", "RV"), 32)
     assert description.labels == {"background": 0, "RV": 1, "MYO": 2, "LV": 3}
     assert summary.to_json()["masks_changed"] == 0
-    assert check_dataset(target, WORKERS) == ()
+    assert faults(target) == []
 
     fold = declared_fold(table)
     assert fold is not None
@@ -48,7 +54,7 @@ def test_breast_ultrasound_pictures(shared_data, target):
 
     report = summarize_dataset(target, workers=WORKERS)
     assert (report.num_images, report.num_masks) == (619, 619)
-    findings = check_dataset(target, WORKERS)
+    findings = faults(target)
     empty = Counter(table.record(f.case).labels["class"] for f in findings)
     assert {f.message for f in findings} == {"The mask has no foreground."}
     assert empty == {"normal": 103}

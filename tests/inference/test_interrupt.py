@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 _RUN = """
-import sys, threading, time
+import signal, sys, threading, time
 from pathlib import Path
 import numpy as np
 from segduet.core.geometry import Geometry
@@ -24,6 +24,8 @@ from segduet.inference.cohort import predict_cohort
 from segduet.inference.inputs import CaseInput
 from segduet.io.images import write_label_map
 
+# what a shell starts in the background ignores Ctrl-C, and so would we
+signal.signal(signal.SIGINT, signal.default_int_handler)
 out = Path(sys.argv[1])
 geometry = Geometry(shape_zyx=(2, 3, 4), spacing_zyx_mm=(1.0, 1.0, 1.0))
 

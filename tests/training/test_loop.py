@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 
+from endless_training import train_for_ever
 from segduet.core.errors import RequestError, TrainingError
 from segduet.training.checkpoint import load_checkpoint, read_model
 from segduet.training.loop import BEST_MODEL, CHECKPOINT, _initial_state, train
@@ -202,20 +203,16 @@ def test_a_dead_worker_is_an_error_within_seconds(make_job):
     assert time.monotonic() - started < 30
 
 
-def _train_for_ever(job):
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-    train(job, resume=(job.run_folder / CHECKPOINT).exists())
-
-
 def test_a_kill_at_any_moment_leaves_a_readable_checkpoint(make_job):
     """B10: 20 kills at random moments, during saving too; each resume goes on from the last."""
     job = make_job(epochs=100_000, steps_per_epoch=1, validation={"patches_per_epoch": 0})
-    context = multiprocessing.get_context("fork")
+    # a process that other tests have filled with threads of many libraries is no place to fork from
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["endless_training"])
     moments = random.Random(0)
     epochs = []
     for _ in range(20):
-        process = context.Process(target=_train_for_ever, args=(job,))
+        process = context.Process(target=train_for_ever, args=(job,))
         process.start()
         _wait_for_checkpoint(job, longer_than=epochs[-1] if epochs else -1, process=process)
         time.sleep(moments.uniform(0, 0.1))

@@ -18,20 +18,23 @@ _WEIGHTED = (
     "GroupConvolutionBackpropData",
     "MatMul",
 )
-_NORMALISING = ("MVN",)
+_NORMALISING = "MVN"  # mean and variance normalisation
 
 
-def float_operations(graph: openvino.Model, *, with_ends: bool) -> list[str]:
+def float_operations(graph: openvino.Model, *, with_ends: bool, with_norms: bool) -> list[str]:
     """Names of the operations that stay in float, sorted.
 
     All that follows from the shares, which is pooling over voxels, and all that only the heads
     compute (the way to their sums without the way to the masks). With the ends, also the weighted
-    operations that see the image first, those that the masks come out of, and the normalisation
-    before these.
+    operations that see the image first and those that the masks come out of.
+
+    A normalisation by its own channels' statistics magnifies the rounding of channels of small
+    range, as an activation has one step for all its channels; with the norms these stay in float.
 
     Args:
         graph: of the windows, see `core.runtime`.
-        with_ends: whether the first and last operations stay in float.
+        with_ends: whether the first and last weighted operations stay in float.
+        with_norms: whether instance normalisations stay in float.
     """
     image, shares = (_named([graph.input(name).get_node()]) for name in (IMAGE, SHARES))
     results = graph.get_results()
@@ -44,8 +47,9 @@ def float_operations(graph: openvino.Model, *, with_ends: bool) -> list[str]:
         reached = _reached(others, _producers)
         kept |= {name: node for name, node in reached.items() if name not in towards_masks}
     if with_ends:
-        kept |= _first_of(_WEIGHTED, image, _consumers) | _first_of(_WEIGHTED, masks, _producers)
-        kept |= _first_of(_NORMALISING, masks, _producers)
+        kept |= _first_weighted(image, _consumers) | _first_weighted(masks, _producers)
+    if with_norms:
+        kept |= _named(n for n in graph.get_ordered_ops() if n.get_type_name() == _NORMALISING)
     passive = ("Parameter", "Result", "Constant")
     return sorted(name for name, node in kept.items() if node.get_type_name() not in passive)
 
@@ -60,15 +64,15 @@ def _reached(starts: _Nodes, step: _Step) -> _Nodes:
     return found
 
 
-def _first_of(kinds: tuple[str, ...], starts: _Nodes, step: _Step) -> _Nodes:
-    """The first operations of these kinds on every way from the starts."""
+def _first_weighted(starts: _Nodes, step: _Step) -> _Nodes:
+    """The first operations with weights on every way from the starts."""
 
-    def step_until_found(node: openvino.Node) -> _Nodes:
-        """Goes no further than an operation that was looked for."""
-        return {} if node.get_type_name() in kinds else step(node)
+    def step_to_weights(node: openvino.Node) -> _Nodes:
+        """Goes no further than an operation with weights."""
+        return {} if node.get_type_name() in _WEIGHTED else step(node)
 
-    reached = _reached(starts, step_until_found)
-    return {name: node for name, node in reached.items() if node.get_type_name() in kinds}
+    reached = _reached(starts, step_to_weights)
+    return {name: node for name, node in reached.items() if node.get_type_name() in _WEIGHTED}
 
 
 def _consumers(node: openvino.Node) -> _Nodes:

@@ -15,7 +15,6 @@ import openvino
 
 from segduet.compression.calibration import CalibrationWindow
 from segduet.compression.float_parts import float_operations
-from segduet.compression.norm_equalisation import equalise
 from segduet.compression.openvino_files import weights_file, write_graph
 from segduet.compression.quiet_nncf import quiet_nncf
 from segduet.core.errors import DataError, RequestError
@@ -36,14 +35,14 @@ class QuantisationSettings:
     """How a network is quantised.
 
     Attributes:
-        ends_in_float: keep the first convolutions, those that the masks come out of and the
-            normalisation before these in float: the precision of the image and the logits.
-        equal_ranges: bring channels to one range before they are normalised.
+        ends_in_float: keep the first convolutions and those that the masks come out of in float,
+            for the precision of the image and the logits.
+        norms_in_float: keep instance normalisations in float, see `float_parts`.
         min_windows: fewer say too little about the range of the activations.
     """
 
     ends_in_float: bool = True
-    equal_ranges: bool = True
+    norms_in_float: bool = True
     min_windows: int = 8
 
 
@@ -79,8 +78,6 @@ def quantise(
     _require_quantisable(converted)
     graph = openvino.Core().read_model(folder / converted.windows_file)
     samples = _samples(graph, converted, calibration, settings)
-    if settings.equal_ranges:
-        equalise(graph, samples)
     quantised = _quantised(graph, samples, settings)
     if not any(node.get_type_name() == _QUANTISED for node in quantised.get_ops()):
         raise _refusal(converted, "no layer between the first and the last")
@@ -152,7 +149,9 @@ def _quantised(
     settings: QuantisationSettings,
 ) -> openvino.Model:
     with quiet_nncf() as nncf:
-        kept = float_operations(graph, with_ends=settings.ends_in_float)
+        kept = float_operations(
+            graph, with_ends=settings.ends_in_float, with_norms=settings.norms_in_float
+        )
         try:
             return nncf.quantize(
                 graph,

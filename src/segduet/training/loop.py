@@ -46,6 +46,10 @@ CHECKPOINT = "checkpoint_latest.safetensors"
 BEST_MODEL = "model_best.safetensors"
 
 
+def _say_nothing(_: Progress) -> None:
+    """A progress display that is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
     """Everything a training needs, built beforehand.
@@ -75,7 +79,7 @@ class TrainingJob:
     batch_size: int
     workers: int
     run_folder: Path
-    on_progress: Callable[[Progress], None] = lambda _: None
+    on_progress: Callable[[Progress], None] = _say_nothing
     until_epoch: int | None = None
     thermal: ThermalGuard | None = None
     model_header: Mapping[str, Any] = field(default_factory=dict)

@@ -195,9 +195,7 @@ def _predict_and_evaluate(
     predictions = request.out / "predictions"
     predict(
         PredictRequest(
-            loading=LoadRequest(
-                model=run_folder, engine="torch", device="cpu", precision="auto", mirrored=False
-            ),
+            loading=LoadRequest(model=run_folder, device="cpu", mirrored=False),
             inputs=[path for case in unseen for path in images[case]],
             out=predictions,
         ),
