@@ -1,0 +1,1 @@
+"""A study as work units: run here, on Ray, or as job files of Slurm, Polyaxon, Kubernetes."""
