@@ -24,7 +24,7 @@ from segduet.core.runtime import RuntimeFormat
 from segduet.evaluation.gate_report import GateBounds, GateReport
 from segduet.inference.bundles.opening import Bundle, open_bundle_folder
 from segduet.inference.bundles.writing import BundleExtras
-from segduet.inference.engines.openvino_engine import OpenVinoEngine
+from segduet.inference.engines.openvino_engine import open_openvino
 from segduet.workflows.conversion import convert_model
 from segduet.workflows.int8_export import Int8Request, write_int8_bundle
 from segduet.workflows.models import ModelFolder, open_model
@@ -91,7 +91,7 @@ def _megabytes(bundle: Bundle) -> float:
 def _times(exact: Bundle, eight: Bundle) -> dict[str, dict[str, float]]:
     """Median and best of `_ROUNDS` calls with one window, after one to warm up."""
     engines = {
-        precision: OpenVinoEngine(
+        precision: open_openvino(
             bundle.member_folder(bundle.members[0]),
             bundle.members[0].network,
             precision=precision,

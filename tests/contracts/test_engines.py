@@ -18,8 +18,8 @@ from segduet.core.errors import RequestError
 from segduet.core.labels import LabelScheme
 from segduet.core.tasks import TaskSpec
 from segduet.inference.engine import Engine, WindowAnswers
-from segduet.inference.engines.onnx_engine import OnnxEngine
-from segduet.inference.engines.openvino_engine import OpenVinoEngine
+from segduet.inference.engines.onnx_engine import open_onnx
+from segduet.inference.engines.openvino_engine import open_openvino
 from segduet.inference.engines.torch_engine import TorchEngine
 from segduet.networks.config import HeadConfig
 from segduet.networks.joint import JointNetwork, build_joint_network
@@ -66,14 +66,14 @@ def with_openvino(subject: Subject, folder: Path) -> Engine:
     converted = convert_to_openvino(
         subject.network, folder, tasks=subject.tasks, num_channels=2, patch_size=subject.patch
     )
-    return OpenVinoEngine(folder, converted, precision="fp32")
+    return open_openvino(folder, converted, precision="fp32")
 
 
 def with_onnx(subject: Subject, folder: Path) -> Engine:
     converted = convert_to_onnx(
         subject.network, folder, tasks=subject.tasks, num_channels=2, patch_size=subject.patch
     )
-    return OnnxEngine(folder, converted, provider="cpu", precision="fp32")
+    return open_onnx(folder, converted, provider="cpu", precision="fp32")
 
 
 ENGINES: dict[str, Callable[[Subject, Path], Engine]] = {

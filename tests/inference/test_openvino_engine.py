@@ -19,7 +19,7 @@ from segduet.core.labels import LabelScheme
 from segduet.core.runtime import StoredPrecision
 from segduet.core.tasks import TaskSpec
 from segduet.inference.engines import openvino_engine
-from segduet.inference.engines.openvino_engine import OpenVinoEngine, supports_bf16
+from segduet.inference.engines.openvino_engine import open_openvino, supports_bf16
 from segduet.networks.config import HeadConfig
 from segduet.networks.joint import build_joint_network
 from tiny_plans import tiny_configuration
@@ -83,7 +83,7 @@ def own_folder(stored, tmp_path):
 
 def masks_and_sums(stored, precision):
     image, _ = balls(12, seed=1000)
-    answers = OpenVinoEngine(*stored, precision=precision).predict(image, np.ones_like(image))
+    answers = open_openvino(*stored, precision=precision).predict(image, np.ones_like(image))
     return answers.logits.argmax(1)[:, 0].astype(bool), answers
 
 
@@ -106,7 +106,7 @@ def test_bf16_masks_agree_with_fp32_on_a_trained_network(stored):
 @needs_bf16
 def test_heads_answer_in_fp32_whatever_the_precision(stored):
     _, answers = masks_and_sums(stored, "fp32")
-    exact, rounded = (OpenVinoEngine(*stored, precision=p) for p in ("fp32", "bf16"))
+    exact, rounded = (open_openvino(*stored, precision=p) for p in ("fp32", "bf16"))
     one, other = exact.answer(answers.sums), rounded.answer(answers.sums)
     assert np.array_equal(one.logits["type"], other.logits["type"])
     assert np.array_equal(one.features["type"], other.features["type"])
@@ -115,7 +115,7 @@ def test_heads_answer_in_fp32_whatever_the_precision(stored):
 def test_fp32_is_fp32_though_openvino_would_take_bf16(stored, trained):
     """F75: left to itself it is in bf16 on processors that have it, 1e-2 away."""
     image, _ = balls(2, seed=7)
-    answers = OpenVinoEngine(*stored, precision="fp32").predict(image, np.ones_like(image))
+    answers = open_openvino(*stored, precision="fp32").predict(image, np.ones_like(image))
     with torch.no_grad():
         wanted = trained(torch.from_numpy(image[:, :, 0])).segmentation[0].numpy()
     np.testing.assert_allclose(answers.logits[:, :, 0], wanted, atol=1e-4)
@@ -129,7 +129,7 @@ def test_every_setting_is_explicit(stored, precision, tmp_path):
         converted = converted.model_copy(update={"stored_precision": StoredPrecision.INT8})
     with mock.patch.object(openvino_engine, "_core") as core:
         core.return_value.get_property.return_value = ["FP32", "BF16"]
-        engine = OpenVinoEngine(
+        engine = open_openvino(
             folder, converted, precision=precision, num_threads=3, cache=tmp_path / "made"
         )
     assert engine.name == f"openvino cpu {precision}"
@@ -151,7 +151,7 @@ def test_every_setting_is_explicit(stored, precision, tmp_path):
 def test_a_precision_the_network_is_not_stored_in_is_refused(stored, precision, in_store):
     converted = stored[1].model_copy(update={"stored_precision": StoredPrecision(in_store)})
     with pytest.raises(RequestError, match=f"--precision {precision}.*stored in {in_store}"):
-        OpenVinoEngine(stored[0], converted, precision=precision)
+        open_openvino(stored[0], converted, precision=precision)
 
 
 def test_bf16_is_refused_where_the_processor_has_none(stored, monkeypatch):
@@ -159,16 +159,16 @@ def test_bf16_is_refused_where_the_processor_has_none(stored, monkeypatch):
     monkeypatch.setattr(openvino_engine, "_core", lambda: without)
     assert not supports_bf16()
     with pytest.raises(RequestError, match=r"--precision bf16.*Use --precision fp32"):
-        OpenVinoEngine(*stored, precision="bf16")
+        open_openvino(*stored, precision="bf16")
 
 
 def test_compiled_networks_are_kept_and_found_again(stored, tmp_path):
     cache = tmp_path / "deep" / "cache"
     image, _ = balls(2, seed=7)
-    first = OpenVinoEngine(*stored, precision="fp32", cache=cache)
+    first = open_openvino(*stored, precision="fp32", cache=cache)
     kept = {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.blob")}
     assert len(kept) == 2, "windows and heads"
-    again = OpenVinoEngine(*stored, precision="fp32", cache=cache)
+    again = open_openvino(*stored, precision="fp32", cache=cache)
     assert {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.blob")} == kept
     shares = np.ones_like(image)
     assert np.array_equal(again.predict(image, shares).logits, first.predict(image, shares).logits)
@@ -179,7 +179,7 @@ def test_a_cache_does_not_mix_precisions(stored, tmp_path):
     image, _ = balls(2, seed=7)
     shares = np.ones_like(image)
     cached = [
-        OpenVinoEngine(*stored, precision=p, cache=tmp_path).predict(image, shares).logits
+        open_openvino(*stored, precision=p, cache=tmp_path).predict(image, shares).logits
         for p in ("fp32", "bf16", "fp32", "bf16")
     ]
     assert np.array_equal(cached[0], cached[2])
@@ -190,17 +190,17 @@ def test_a_cache_does_not_mix_precisions(stored, tmp_path):
 def test_a_damaged_cache_is_made_again(stored, tmp_path):
     image, _ = balls(2, seed=7)
     shares = np.ones_like(image)
-    wanted = OpenVinoEngine(*stored, precision="fp32", cache=tmp_path).predict(image, shares)
+    wanted = open_openvino(*stored, precision="fp32", cache=tmp_path).predict(image, shares)
     for path in tmp_path.rglob("*.blob"):
         path.write_bytes(path.read_bytes()[:100])
-    found = OpenVinoEngine(*stored, precision="fp32", cache=tmp_path).predict(image, shares)
+    found = open_openvino(*stored, precision="fp32", cache=tmp_path).predict(image, shares)
     assert np.array_equal(found.logits, wanted.logits)
 
 
 def test_a_cache_that_cannot_be_is_refused(stored, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="Choose another cache folder"):
-        OpenVinoEngine(*stored, precision="fp32", cache=tmp_path / "file" / "cache")
+        open_openvino(*stored, precision="fp32", cache=tmp_path / "file" / "cache")
 
 
 @pytest.mark.parametrize("damage", ["no graph", "no weights", "half the weights", "no network"])
@@ -217,11 +217,11 @@ def test_damaged_files_are_named(own_folder, damage):
         case _:
             graph.write_text("<net></net>")
     with pytest.raises(DataError, match=r"windows\.xml.*convert the model again"):
-        OpenVinoEngine(folder, converted, precision="fp32")
+        open_openvino(folder, converted, precision="fp32")
 
 
 def test_windows_that_do_not_fit_are_told_with_both_shapes(stored):
-    engine = OpenVinoEngine(*stored, precision="fp32")
+    engine = open_openvino(*stored, precision="fp32")
     two_channels = np.zeros((1, 2, 1, 32, 32), dtype=np.float32)
     with pytest.raises(
         RequestError, match=r"windows \(1, 2, 1, 32, 32\).*\[\?,1,\?,\?\].*channels"
@@ -233,10 +233,10 @@ def test_windows_that_do_not_fit_are_told_with_both_shapes(stored):
     "error", [MemoryError(), RuntimeError("bad_alloc"), RuntimeError("Failed to allocate 9 bytes")]
 )
 def test_too_little_memory_is_said_plainly(stored, error):
-    engine = OpenVinoEngine(*stored, precision="fp32")
+    engine = open_openvino(*stored, precision="fp32")
     image = np.zeros((1, 1, 1, 32, 32), dtype=np.float32)
     with (
-        mock.patch.object(engine, "_windows", side_effect=error),
+        mock.patch.object(engine._windows, "_compiled", side_effect=error),
         pytest.raises(RequestError, match=r"not enough memory for windows \(1, 1, 1, 32, 32\)"),
     ):
         engine.predict(image, image)
@@ -248,9 +248,9 @@ def test_the_engine_needs_no_pytorch(stored, tmp_path):
 import sys, numpy as np
 from pathlib import Path
 from segduet.core.runtime import ConvertedNetwork
-from segduet.inference.engines.openvino_engine import OpenVinoEngine
+from segduet.inference.engines.openvino_engine import open_openvino
 folder, converted = Path(sys.argv[1]), ConvertedNetwork.model_validate_json(sys.argv[2])
-engine = OpenVinoEngine(folder, converted, precision="fp32")
+engine = open_openvino(folder, converted, precision="fp32")
 image = np.ones((1, 1, 1, 32, 32), dtype=np.float32)
 answers = engine.predict(image, image)
 print(answers.logits.shape, engine.answer(answers.sums).logits["type"].shape)

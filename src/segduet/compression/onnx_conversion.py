@@ -4,7 +4,6 @@ B windows, C image channels, N windows or cases, S sums of a head.
 """
 
 import contextlib
-import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from segduet.compression.described_network import describe_fp32
 from segduet.core.errors import RequestError
 from segduet.core.files import write_bytes
 from segduet.core.runtime import (
@@ -22,14 +22,12 @@ from segduet.core.runtime import (
     SHARES,
     ConvertedNetwork,
     RuntimeFormat,
-    StoredPrecision,
     heads_outputs,
     sums_name,
     window_outputs,
 )
 from segduet.core.tasks import TaskSpec
-from segduet.networks.export_views import HeadsView, WindowView
-from segduet.networks.features import EncodedFeatures
+from segduet.networks.export_views import HeadsView, WindowView, total_strides
 from segduet.networks.joint import JointNetwork
 
 #: Version of ONNX's operators: the one torch's exporter is written in, so nothing is translated
@@ -39,7 +37,6 @@ OPSET = 18
 WINDOWS_FILE, HEADS_FILE = "windows.onnx", "heads.onnx"
 
 _LARGEST_FILE = 2**31 - 2**20  # bytes; a protobuf message ends at 2 GiB, the graph itself is small
-_PROBE = 2**7 * 3**2 * 5  # voxels per axis; divisible by every total stride in use
 
 # A size per axis as torch.export wants it: free, a multiple of a free size, or fixed (None).
 _Sizes = dict[int, Any]
@@ -70,26 +67,22 @@ def convert_to_onnx(
         RequestError: a network that cannot be expressed in ONNX, or is too large for one file.
         StorageError: a file cannot be written.
     """
-    assert not network.training
-    assert not network.deep_supervision
-    assert tuple(task.name for task in tasks) == network.tasks, (tasks, network.tasks)
+    converted = describe_fp32(
+        network,
+        tasks,
+        runtime=RuntimeFormat.ONNX,
+        windows_file=WINDOWS_FILE,
+        heads_file=HEADS_FILE,
+        num_spatial_dims=len(patch_size),
+    )
     _require_fit(network)
-    with_masks = network.decoder is not None
-    outputs = window_outputs(len(tasks), with_masks=with_masks)
+    outputs = window_outputs(len(tasks), with_masks=converted.with_masks)
     windows = _windows_graph(network, outputs, num_channels, patch_size)
     _write(target / WINDOWS_FILE, windows)
     if tasks:
         widths = {output.name: _width(output) for output in windows.graph.output}
         _write(target / HEADS_FILE, _heads_graph(network, widths))
-    return ConvertedNetwork(
-        format=RuntimeFormat.ONNX,
-        stored_precision=StoredPrecision.FP32,
-        windows_file=WINDOWS_FILE,
-        heads_file=HEADS_FILE if tasks else None,
-        tasks=tuple(tasks),
-        with_masks=with_masks,
-        num_spatial_dims=len(patch_size),
-    )
+    return converted
 
 
 def _windows_graph(
@@ -124,21 +117,12 @@ def _free_sizes(
     """Which sizes are free, and spatial sizes to trace with: all different, none of them 1."""
     sizes: _Sizes = {0: Dim("windows")}
     example = list(patch_size)
-    strides = _total_strides(network, num_channels, len(patch_size))
+    strides = total_strides(network, num_channels, len(patch_size))
     for axis, (length, stride) in enumerate(zip(patch_size, strides, strict=True)):
         if length % stride == 0:
             sizes[2 + axis] = stride * Dim(f"cells_{axis}")
             example[axis] = stride * (2 + axis)
     return sizes, example
-
-
-def _total_strides(network: JointNetwork, num_channels: int, num_spatial_dims: int) -> list[int]:
-    """By how much the encoder shrinks each axis, found without computing anything."""
-    weightless = copy.deepcopy(network.encoder).to("meta")
-    image = torch.empty(1, num_channels, *[_PROBE] * num_spatial_dims, device="meta")
-    features = weightless(image)
-    stages = features.for_cases if isinstance(features, EncodedFeatures) else features
-    return [_PROBE // length for length in stages[-1].shape[2:]]
 
 
 def _exported(

@@ -18,6 +18,7 @@ from openvino.frontend import FrontEndManager, GeneralFailure, OpConversionFailu
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
+from segduet.compression.described_network import describe_fp32
 from segduet.compression.openvino_files import write_graph
 from segduet.core.errors import RequestError
 from segduet.core.runtime import (
@@ -25,7 +26,6 @@ from segduet.core.runtime import (
     SHARES,
     ConvertedNetwork,
     RuntimeFormat,
-    StoredPrecision,
     heads_outputs,
     sums_name,
     window_outputs,
@@ -67,28 +67,23 @@ def convert_to_openvino(
         RequestError: the network has an operation that OpenVINO does not.
         StorageError: a file cannot be written.
     """
-    assert not network.training, "not in evaluation mode"
-    assert not network.deep_supervision, "would give more than one resolution"
-    assert tuple(task.name for task in tasks) == network.tasks, (tasks, network.tasks)
-    with_masks = network.decoder is not None
+    converted = describe_fp32(
+        network,
+        tasks,
+        runtime=RuntimeFormat.OPENVINO,
+        windows_file=WINDOWS_FILE,
+        heads_file=HEADS_FILE,
+        num_spatial_dims=len(patch_size),
+    )
     example = _example(network, num_channels, patch_size)
-    outputs = window_outputs(len(tasks), with_masks=with_masks)
+    outputs = window_outputs(len(tasks), with_masks=converted.with_masks)
     windows = _graph(WindowView(network), {IMAGE: example[0], SHARES: example[1]}, outputs)
     write_graph(windows, target / WINDOWS_FILE)
     if tasks:
-        heads = _graph(
-            HeadsView(network), _example_sums(network, example), heads_outputs(len(tasks))
-        )
+        sums = _example_sums(network, example)
+        heads = _graph(HeadsView(network), sums, heads_outputs(len(tasks)))
         write_graph(heads, target / HEADS_FILE)
-    return ConvertedNetwork(
-        format=RuntimeFormat.OPENVINO,
-        stored_precision=StoredPrecision.FP32,
-        windows_file=WINDOWS_FILE,
-        heads_file=HEADS_FILE if tasks else None,
-        tasks=tuple(tasks),
-        with_masks=with_masks,
-        num_spatial_dims=len(patch_size),
-    )
+    return converted
 
 
 def _example(

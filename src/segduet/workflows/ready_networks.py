@@ -156,20 +156,20 @@ def _engine(
 ) -> Engine:
     folder = bundle.member_folder(member)
     if choice.engine is EngineName.OPENVINO:
-        from segduet.inference.engines.openvino_engine import OpenVinoEngine, OpenVinoPrecision
+        from segduet.inference.engines.openvino_engine import OpenVinoPrecision, open_openvino
 
-        return OpenVinoEngine(
+        return open_openvino(
             folder,
             member.network,
             precision=cast(OpenVinoPrecision, choice.precision),
             num_threads=threads,
             cache=compiled,
         )
-    from segduet.inference.engines.onnx_engine import OnnxEngine, OnnxPrecision, OnnxProvider
+    from segduet.inference.engines.onnx_engine import OnnxPrecision, OnnxProvider, open_onnx
 
     device, _, index = choice.device.partition(":")
     provider = "tensorrt" if choice.engine is EngineName.TENSORRT else device
-    return OnnxEngine(
+    return open_onnx(
         folder,
         member.network,
         provider=cast(OnnxProvider, provider),

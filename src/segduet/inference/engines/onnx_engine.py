@@ -3,26 +3,15 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as raised
 
 from segduet.core.errors import DataError, RequestError
-from segduet.core.runtime import (
-    IMAGE,
-    LOGITS,
-    SHARES,
-    ConvertedNetwork,
-    RuntimeFormat,
-    answer_names,
-    evidence_name,
-    heads_outputs,
-    sums_name,
-    window_outputs,
-)
-from segduet.inference.engine import HeadAnswers, WindowAnswers
+from segduet.core.runtime import ConvertedNetwork, RuntimeFormat
+from segduet.inference.engines.converted_engine import ConvertedEngine, GraphRefusalError
 
 OnnxProvider = Literal["cpu", "cuda", "tensorrt"]
 OnnxPrecision = Literal["fp32", "fp16"]
@@ -47,8 +36,39 @@ _OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation", "o
 _ERRORS_ONLY = 3  # severity from which ONNX Runtime writes to standard error
 
 
-class OnnxEngine:
-    """Runs the two graphs of a network that was converted to ONNX.
+class OnnxGraph:
+    """A graph that ONNX Runtime has loaded."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Outputs of these names.
+
+        Raises:
+            MemoryError: not enough memory.
+            GraphRefusalError: inputs that the graph does not take.
+        """
+        try:
+            return dict(zip(outputs, self._session.run(outputs, inputs), strict=True))
+        except _RUNTIME_ERRORS as error:
+            if any(text in str(error) for text in _OUT_OF_MEMORY):
+                raise MemoryError(str(error)) from error
+            raise GraphRefusalError(_on_one_line(error)) from error
+
+
+def open_onnx(
+    folder: Path,
+    converted: ConvertedNetwork,
+    *,
+    provider: OnnxProvider = "cpu",
+    device_index: int = 0,
+    num_threads: int | None = None,
+    precision: OnnxPrecision = "fp32",
+) -> ConvertedEngine:
+    """An engine for a network that was converted to ONNX.
 
     The heads' last layers, a few thousand multiplications, run on the CPU in fp32 whatever the
     provider and precision.
@@ -65,131 +85,20 @@ class OnnxEngine:
         RequestError: a provider or precision that cannot be had.
         DataError: a file is missing or damaged.
     """
-
-    def __init__(
-        self,
-        folder: Path,
-        converted: ConvertedNetwork,
-        *,
-        provider: OnnxProvider = "cpu",
-        device_index: int = 0,
-        num_threads: int | None = None,
-        precision: OnnxPrecision = "fp32",
-    ) -> None:
-        assert converted.format is RuntimeFormat.ONNX, converted
-        _require_precision(provider, precision)
-        _require_provider(provider)
-        onnxruntime.disable_telemetry_events()  # builds for Windows report to Microsoft
-        self._converted = converted
-        device = provider if provider == "cpu" else f"{provider}:{device_index}"
-        self._name = f"onnx {device} {precision}"
-        options = _session_options(num_threads)
-        self._windows: Any = _opened(
-            folder / converted.windows_file,
-            options,
-            _provider_options(provider, device_index, precision),
-        )
-        self._heads: Any = None
-        if converted.heads_file is not None:
-            self._heads = _opened(folder / converted.heads_file, options, [(_CPU, {})])
-
-    @property
-    def name(self) -> str:
-        """Runtime, device and precision, for manifests and messages."""
-        return self._name
-
-    @property
-    def num_spatial_dims(self) -> int:
-        """2 or 3, as the network's convolutions."""
-        return self._converted.num_spatial_dims
-
-    def predict(self, windows: np.ndarray, shares: np.ndarray) -> WindowAnswers:
-        """Answers a batch of windows (B, C, Z, Y, X) with shares (B, 1, Z, Y, X), both float32.
-
-        Raises:
-            RequestError: not enough memory for the batch, or windows the network does not take.
-        """
-        assert self._windows is not None, "the engine is closed"
-        tasks = self._converted.tasks
-        names = window_outputs(len(tasks), with_masks=self._converted.with_masks)
-        feeds = {IMAGE: self._planar(windows), SHARES: self._planar(shares)}
-        outputs = self._run(self._windows, names, feeds, what=f"windows {windows.shape}")
-        return WindowAnswers(
-            logits=self._logits(outputs, windows.shape),
-            sums={task.name: outputs[sums_name(i)] for i, task in enumerate(tasks)},
-            evidence={task.name: outputs[evidence_name(i)] for i, task in enumerate(tasks)},
-        )
-
-    def answer(self, sums: Mapping[str, np.ndarray]) -> HeadAnswers:
-        """Answers of all tasks from sums (N, S)."""
-        tasks = self._converted.tasks
-        if not tasks:
-            return HeadAnswers(logits={}, features={})
-        assert self._heads is not None, "the engine is closed"
-        feeds = {sums_name(i): sums[t.name].astype(np.float32) for i, t in enumerate(tasks)}
-        names = heads_outputs(len(tasks))
-        outputs = self._run(self._heads, names, feeds, what="sums of windows")
-        per_task = {task.name: answer_names(i) for i, task in enumerate(tasks)}
-        return HeadAnswers(
-            logits={task: outputs[logits] for task, (logits, _) in per_task.items()},
-            features={task: outputs[features] for task, (_, features) in per_task.items()},
-        )
-
-    def attend(
-        self, windows: np.ndarray, shares: np.ndarray, case_sums: Mapping[str, np.ndarray]
-    ) -> NoReturn:
-        """Maps of attention are not part of a converted network.
-
-        Raises:
-            RequestError: always.
-        """
-        del windows, shares, case_sums  # what the protocol gives
-        raise RequestError(
-            f"engine {self.name}",
-            found="a wish for maps of attention",
-            expected="answers only: converted networks do not give such maps",
-            remedy="Use --engine torch, or leave --attention out.",
-        )
-
-    def close(self) -> None:
-        """Lets go of the network and its threads."""
-        self._windows = self._heads = None
-
-    def _planar(self, windows: np.ndarray) -> np.ndarray:
-        """(B, C, Z, Y, X), or (B, C, Y, X) for a 2D network."""
-        return windows[:, :, 0] if self.num_spatial_dims == 2 else windows
-
-    def _logits(
-        self, outputs: Mapping[str, np.ndarray], window_shape: tuple[int, ...]
-    ) -> np.ndarray:
-        batch, _, *spatial = window_shape
-        if not self._converted.with_masks:
-            return np.zeros((batch, 0, *spatial), dtype=np.float32)
-        return outputs[LOGITS].reshape(batch, -1, *spatial)
-
-    def _run(
-        self, session: Any, names: Sequence[str], feeds: Mapping[str, np.ndarray], *, what: str
-    ) -> dict[str, np.ndarray]:
-        try:
-            return dict(zip(names, session.run(names, feeds), strict=True))
-        except (*_RUNTIME_ERRORS, MemoryError) as error:
-            raise self._run_error(error, what) from error
-
-    def _run_error(self, error: Exception, what: str) -> RequestError:
-        where = f"engine {self.name}"
-        if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
-            return RequestError(
-                where,
-                found=f"not enough memory for {what}",
-                expected="memory for one batch of windows and the network's activations",
-                remedy="Use a smaller tile batch, or another device.",
-            )
-        return RequestError(
-            where,
-            found=f"{what}, which ONNX Runtime refused: {_on_one_line(error)}",
-            expected="the network's channels, and sizes that are multiples of its total stride",
-            remedy="Check the image against the model; --engine torch runs every network.",
-        )
+    assert converted.format is RuntimeFormat.ONNX, converted
+    _require_precision(provider, precision)
+    _require_provider(provider)
+    onnxruntime.disable_telemetry_events()  # builds for Windows report to Microsoft
+    options = _session_options(num_threads)
+    providers = _provider_options(provider, device_index, precision)
+    heads = converted.heads_file
+    device = provider if provider == "cpu" else f"{provider}:{device_index}"
+    return ConvertedEngine(
+        converted,
+        windows=_opened(folder / converted.windows_file, options, providers),
+        heads=None if heads is None else _opened(folder / heads, options, [(_CPU, {})]),
+        name=f"onnx {device} {precision}",
+    )
 
 
 def _require_precision(provider: OnnxProvider, precision: OnnxPrecision) -> None:
@@ -242,8 +151,8 @@ def _session_options(num_threads: int | None) -> Any:
     return options
 
 
-def _opened(file: Path, options: Any, providers: list[tuple[str, dict[str, str]]]) -> Any:
-    """A session that runs on the first of the providers.
+def _opened(file: Path, options: Any, providers: list[tuple[str, dict[str, str]]]) -> OnnxGraph:
+    """A graph that runs on the first of the providers.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -266,7 +175,7 @@ def _opened(file: Path, options: Any, providers: list[tuple[str, dict[str, str]]
             expected="the GPU libraries that this build of onnxruntime-gpu needs",
             remedy="Install the matching CUDA, cuDNN and TensorRT, or choose another engine.",
         )
-    return session
+    return OnnxGraph(session)
 
 
 def _on_one_line(error: Exception) -> str:
