@@ -95,7 +95,7 @@ def test_gradients_are_split_by_who_reaches_what():
     """Shared rows in the parameters' order; a parameter nobody reaches gets no gradient."""
     both, mine, nobody = (nn.Parameter(torch.ones(2)) for _ in range(3))
     losses = {"a": (2 * both).sum() + (3 * mine).sum(), "b": (both * both).sum()}
-    found = TermGradients.of(losses, [mine, both, nobody])
+    found = TermGradients.of(losses, Trunk(parameters=(mine, both, nobody), anchor=()))
     assert found.shared == (both,)
     assert {name: row.tolist() for name, row in found.rows.items()} == {"a": [2, 2], "b": [2, 2]}
     found.store(torch.tensor([5.0, 6.0]))

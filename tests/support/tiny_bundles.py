@@ -64,6 +64,7 @@ def network(**changes: object) -> ConvertedNetwork:
         "tasks": (TASK,),
         "with_masks": True,
         "num_spatial_dims": 3,
+        "total_strides": (4, 4, 4),
     }
     return ConvertedNetwork.model_validate({**content, **changes})
 

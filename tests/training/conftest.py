@@ -115,7 +115,16 @@ def _one_thread() -> None:
 @pytest.fixture
 def make_job(tiny_store: PreparedStore, tmp_path: Path) -> Callable[..., TrainingJob]:
     """Builds a tiny training; keyword arguments are settings of its recipe."""
+    return _job_builder(tiny_store, tmp_path)
 
+
+@pytest.fixture(scope="session")
+def job_builder() -> Callable[[PreparedStore, Path], Callable[..., TrainingJob]]:
+    """Makes what `make_job` gives, for fixtures that outlive a test."""
+    return _job_builder
+
+
+def _job_builder(tiny_store: PreparedStore, tmp_path: Path) -> Callable[..., TrainingJob]:
     def build(
         *, workers: int = 0, until_epoch: int | None = None, folder: Path | None = None, **settings
     ) -> TrainingJob:

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from endless_training import train_for_ever
+from fork_server import fork_server
 from segduet.core.errors import RequestError, TrainingError
 from segduet.training.checkpoint import load_checkpoint, read_model
 from segduet.training.loop import BEST_MODEL, CHECKPOINT, _initial_state, train
@@ -206,9 +206,7 @@ def test_a_dead_worker_is_an_error_within_seconds(make_job):
 def test_a_kill_at_any_moment_leaves_a_readable_checkpoint(make_job):
     """B10: 20 kills at random moments, during saving too; each resume goes on from the last."""
     job = make_job(epochs=100_000, steps_per_epoch=1, validation={"patches_per_epoch": 0})
-    # a process that other tests have filled with threads of many libraries is no place to fork from
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["endless_training"])
+    context = fork_server()
     moments = random.Random(0)
     epochs = []
     for _ in range(20):

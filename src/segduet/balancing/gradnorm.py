@@ -1,7 +1,7 @@
 """Weights that make every term pull equally hard at a shared layer."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ class GradNormBalancer(Balancer):
     ) -> Tensor:
         """The weighted sum with the weights so far, which are then moved for the next step."""
         known = known_terms(losses)
-        norms = {t: _norm(losses[t] * scale, trunk.anchor) / float(scale) for t in known}
+        norms = {t: _norm(losses[t] * scale, trunk) / float(scale) for t in known}
         total = super().backward(losses, trunk, epoch=epoch, scale=scale)
         values = {t: float(losses[t].detach()) for t in known}
         for term, value in values.items():
@@ -104,9 +104,9 @@ class GradNormBalancer(Balancer):
         return [float(state[key]) for key in ("step", "exp_avg", "exp_avg_sq")]
 
 
-def _norm(loss: Tensor, parameters: Sequence[nn.Parameter]) -> float:
-    if not parameters:  # the encoder is not trained
+def _norm(loss: Tensor, trunk: Trunk) -> float:
+    if not trunk.anchor:  # the encoder is not trained
         return 0.0
-    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    gradients = trunk.gradients_of(loss, trunk.anchor, retain_graph=True)
     found = [gradient.norm() for gradient in gradients if gradient is not None]
     return float(torch.stack(found).norm()) if found else 0.0

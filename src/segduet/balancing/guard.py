@@ -44,7 +44,7 @@ class GuardedBalancer(Balancer):
         weights = self.weights(epoch)
         total = weighted_sum(losses, weights).detach()
         scaled = {name: weights[name] * loss * scale for name, loss in losses.items()}
-        gradients = TermGradients.of(scaled, trunk.parameters)
+        gradients = TermGradients.of(scaled, trunk)
         tasks = [row for name, row in gradients.rows.items() if name != SEGMENTATION]
         gradients.store(guarded(gradients.rows[SEGMENTATION], tasks, max_ratio=self._max_ratio))
         return total

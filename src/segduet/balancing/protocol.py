@@ -1,7 +1,7 @@
 """What every balancer can do, and the sum most of them share."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,10 +25,28 @@ class Trunk:
     Attributes:
         parameters: every parameter of the network that is trained.
         anchor: those of the encoder's last stage, which every term reaches.
+        added_up: gradients of this process's share of a batch into those of the whole batch;
+            whatever is not linear in the gradients must come after it.
     """
 
     parameters: tuple[nn.Parameter, ...]
     anchor: tuple[nn.Parameter, ...]
+    added_up: Callable[[Sequence[Tensor]], list[Tensor]] = list
+
+    def gradients_of(
+        self, loss: Tensor, parameters: Sequence[nn.Parameter], *, retain_graph: bool
+    ) -> list[Tensor | None]:
+        """The batch's gradient of a loss at every parameter; None where the loss has none."""
+        found = torch.autograd.grad(loss, parameters, retain_graph=retain_graph, allow_unused=True)
+        whole = iter(self.added_up([gradient for gradient in found if gradient is not None]))
+        return [None if gradient is None else next(whole) for gradient in found]
+
+    def complete(self) -> None:
+        """Turns every `.grad` from the share's gradient into that of the batch."""
+        reached = [p for p in self.parameters if p.grad is not None]
+        whole = self.added_up([p.grad for p in reached if p.grad is not None])
+        for parameter, gradient in zip(reached, whole, strict=True):
+            parameter.grad = gradient
 
 
 class Balancer(Protocol):
@@ -51,7 +69,7 @@ class Balancer(Protocol):
     def backward(
         self,
         losses: Mapping[str, Tensor],
-        trunk: Trunk,  # noqa: ARG002 - for balancers that look at gradients
+        trunk: Trunk,
         *,
         epoch: int,
         scale: Tensor,
@@ -59,7 +77,7 @@ class Balancer(Protocol):
         """Adds this step's gradients to `.grad` and returns the balanced loss for the log.
 
         Args:
-            losses: scalars, exactly the terms the balancer was built for.
+            losses: scalars of the whole batch, exactly the terms the balancer was built for.
             trunk: where the terms meet.
             epoch: counted from 0.
             scale: scalar; every gradient is multiplied by it (the fp16 scaler's factor, else 1).
@@ -67,7 +85,7 @@ class Balancer(Protocol):
         Returns:
             Detached scalar, not scaled.
         """
-        return backpropagate(weighted_sum(losses, self.weights(epoch)), scale)
+        return backpropagate(weighted_sum(losses, self.weights(epoch)), trunk, scale=scale)
 
     def isolates_heads(self, epoch: int) -> bool:  # noqa: ARG002 - most never do
         """Whether the class losses must not reach the encoder in this epoch."""
@@ -120,9 +138,13 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     return torch.stack([weights[name] * losses[name] for name in weights]).sum()
 
 
-def backpropagate(total: Tensor, scale: Tensor) -> Tensor:
-    """Adds the gradients of `scale * total` to `.grad`; returns `total` detached."""
+def backpropagate(total: Tensor, trunk: Trunk, *, scale: Tensor) -> Tensor:
+    """Puts the batch's gradients of `scale * total` into `.grad`; returns `total` detached.
+
+    Learned weights of terms lie outside the trunk: every process finds their whole gradient.
+    """
     (total * scale).backward()  # type: ignore[no-untyped-call]
+    trunk.complete()
     return total.detach()
 
 

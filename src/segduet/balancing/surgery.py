@@ -49,7 +49,7 @@ class GradientBalancer(Balancer):
         scaled = {name: weights[name] * loss * scale for name, loss in losses.items()}
         known = known_terms(losses)
         total = weighted_sum(losses, weights).detach()
-        gradients = TermGradients.of(scaled, trunk.parameters)
+        gradients = TermGradients.of(scaled, trunk)
         rows = torch.stack([gradients.rows[name] for name in known or losses])
         gradients.store(self._combined(rows))
         return total

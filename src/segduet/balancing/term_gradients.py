@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from segduet.balancing.protocol import Trunk
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermGradients:
@@ -23,21 +25,19 @@ class TermGradients:
     own: tuple[tuple[nn.Parameter, Tensor], ...]
 
     @classmethod
-    def of(
-        cls, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]
-    ) -> "TermGradients":
-        """One backward pass per term; the graph is freed by the last."""
-        names = list(losses)
+    def of(cls, losses: Mapping[str, Tensor], trunk: Trunk) -> "TermGradients":
+        """One backward pass per term, at the trunk's parameters; the last frees the graph."""
+        names, parameters = list(losses), trunk.parameters
         found = {
-            name: torch.autograd.grad(
-                losses[name], parameters, retain_graph=name != names[-1], allow_unused=True
-            )
+            name: trunk.gradients_of(losses[name], parameters, retain_graph=name != names[-1])
             for name in names
         }
         reached = [[name for name in names if found[name][i] is not None] for i in _range(found)]
         shared = [i for i, by in enumerate(reached) if len(by) > 1]
         own = tuple(
-            (parameters[i], found[by[0]][i]) for i, by in enumerate(reached) if len(by) == 1
+            (parameters[i], gradient)
+            for i, by in enumerate(reached)
+            if len(by) == 1 and (gradient := found[by[0]][i]) is not None
         )
         places = [parameters[i] for i in shared]
         rows = {name: _flat([found[name][i] for i in shared], places) for name in names}

@@ -43,13 +43,13 @@ class UncertaintyBalancer(Balancer):
     def backward(
         self,
         losses: Mapping[str, Tensor],
-        trunk: Trunk,  # noqa: ARG002
+        trunk: Trunk,
         *,
         epoch: int,  # noqa: ARG002
         scale: Tensor,
     ) -> Tensor:
         """Backpropagates the equation above, to the s_i too."""
-        return backpropagate(self.total(losses), scale)
+        return backpropagate(self.total(losses), trunk, scale=scale)
 
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The equation above, over the known terms; a scalar."""

@@ -1,5 +1,7 @@
 """`train`."""
 
+import logging
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -71,11 +73,13 @@ def train(
     root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train one joint model of one fold."""
+    """Train one joint model of one fold; over several processes by torchrun -m segduet train."""
+    from segduet.training.launch import Launch
     from segduet.training.recipe_files import load_recipe
     from segduet.workflows.train_request import TrainRequest
     from segduet.workflows.training import train as run
 
+    launch = Launch.of(os.environ)
     changes = list(change or [])
     changes += [f"epochs={epochs}"] if epochs else []
     changes += [f"precision={precision}"] if precision else []
@@ -95,9 +99,13 @@ def train(
         previous_stage=previous_stage,
         resume=resume,
         overwrite=overwrite,
+        launch=launch,
     )
-    with progress(quiet=as_json) as show:
+    if not launch.is_first:  # what all of them would say, the first one says
+        logging.getLogger("segduet").setLevel(logging.ERROR)
+    with progress(quiet=as_json or not launch.is_first) as show:
         manifest = run(data_root(root), request, lambda p: show(p.line, p.share))
     lines = [f"model in {manifest.outcome['run_folder']} after {duration(manifest.seconds)}"]
     lines += [f"note: {warning}" for warning in manifest.warnings]
-    print_result(manifest.outcome, lines, as_json=as_json)
+    if launch.is_first:
+        print_result(manifest.outcome, lines, as_json=as_json)

@@ -9,6 +9,7 @@ from segduet.core.labels import BACKGROUND, LabelScheme
 from segduet.losses.config import NNUNET_LOSS, SegmentationLossConfig
 from segduet.losses.dice import soft_dice_loss
 from segduet.losses.focal import focal_terms
+from segduet.losses.whole_batch import AddedUp, as_they_are
 
 _SKIPPED = -100  # target value that torch's cross entropy leaves out
 
@@ -35,6 +36,7 @@ class SegmentationLoss(nn.Module):
         *,
         batch_dice: bool,
         config: SegmentationLossConfig = NNUNET_LOSS,
+        added_up: AddedUp = as_they_are,
     ) -> None:
         """Builds the loss.
 
@@ -42,6 +44,7 @@ class SegmentationLoss(nn.Module):
             labels: what the label map means.
             batch_dice: see `soft_dice_loss`; the plan says which.
             config: terms and their weights.
+            added_up: see `AddedUp`.
 
         Raises:
             RequestError: `dice_background` with regions, or a `focal_alpha` that does not fit the
@@ -54,7 +57,7 @@ class SegmentationLoss(nn.Module):
         self.first_dice_channel = 0 if config.dice_background else 1
         self.has_regions = labels.has_regions
         self.ignore_value = labels.ignore_value
-        self.batch_dice = batch_dice
+        self.batch_dice, self._added_up = batch_dice, added_up
         groups = list(labels.foreground.values())
         if not labels.has_regions:
             groups = [(0,), *groups]
@@ -94,8 +97,8 @@ class SegmentationLoss(nn.Module):
             terms = terms * self.alpha[self.channel[values]][:, 0]
         counted = torch.softmax(logits, 1)[:, self.first_dice_channel :]
         members = self._encoded(values)[:, self.first_dice_channel :]
-        dice = soft_dice_loss(counted, members, valid, has_mask, batch_dice=self.batch_dice)
-        return self._weighed(dice, terms.sum() / valid.sum().clamp_min(1))
+        dice = self._dice(counted, members, valid, has_mask)
+        return self._weighed(dice, self._mean(terms.sum(), valid))
 
     def _regions(self, logits: Tensor, values: Tensor, valid: Tensor, has_mask: Tensor) -> Tensor:
         members = self._encoded(values)
@@ -104,13 +107,23 @@ class SegmentationLoss(nn.Module):
         if len(self.alpha):
             alpha = self.alpha.reshape(-1, *[1] * (logits.ndim - 2))
             terms = terms * torch.where(members > 0, alpha, 1 - alpha)
-        per_voxel = (terms * valid).sum() / valid.sum().clamp_min(1)
+        per_voxel = self._mean((terms * valid).sum(), valid)
         if self.ignore_value is None:
             # With an ignore label nnU-Net adds the regions' terms up instead of averaging them.
             per_voxel = per_voxel / logits.shape[1]
         regions = torch.sigmoid(logits)
-        dice = soft_dice_loss(regions, members, valid, has_mask, batch_dice=self.batch_dice)
-        return self._weighed(dice, per_voxel)
+        return self._weighed(self._dice(regions, members, valid, has_mask), per_voxel)
+
+    def _dice(self, found: Tensor, members: Tensor, valid: Tensor, has_mask: Tensor) -> Tensor:
+        return soft_dice_loss(
+            *(found, members, valid, has_mask),
+            batch_dice=self.batch_dice,
+            added_up=self._added_up,
+        )
+
+    def _mean(self, total: Tensor, valid: Tensor) -> Tensor:
+        total, count = self._added_up(total, valid.sum())
+        return total / count.clamp_min(1)
 
     def _weighed(self, dice: Tensor, per_voxel: Tensor) -> Tensor:
         return self.config.dice_weight * dice + self.config.ce_weight * per_voxel

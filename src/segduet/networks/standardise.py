@@ -1,5 +1,7 @@
 """Features on one scale, whatever the network makes of them. B batch, C channels."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,13 @@ class RunningStandardiser(nn.Module):
     use the same running statistics; training updates them first.
 
     Until the first training batch it only limits the values.
+
+    Attributes:
+        whole_batch: from (b, C) features to those of the whole batch (B, C), where several
+            processes share it out.
     """
+
+    whole_batch: Callable[[Tensor], Tensor]
 
     mean: Tensor
     variance: Tensor
@@ -26,6 +34,7 @@ class RunningStandardiser(nn.Module):
     def __init__(self, width: int) -> None:
         """Builds it for vectors of `width` channels."""
         super().__init__()
+        self.whole_batch = _as_it_is
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("variance", torch.ones(width))
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
@@ -40,7 +49,7 @@ class RunningStandardiser(nn.Module):
             (B, C) float32 in [-5, 5].
         """
         if self.training:
-            self._update(features.detach())
+            self._update(self.whole_batch(features.detach()))
         deviation = torch.sqrt(self.variance + _VARIANCE_FLOOR)
         return ((features - self.mean) / deviation).clamp(-_LIMIT, _LIMIT)
 
@@ -51,3 +60,7 @@ class RunningStandardiser(nn.Module):
         share = (1 / self.num_batches).clamp_min(_SLOWEST)
         self.mean.lerp_(features.mean(0), share)
         self.variance.lerp_((features - self.mean).square().mean(0), share)
+
+
+def _as_it_is(features: Tensor) -> Tensor:
+    return features

@@ -1,7 +1,8 @@
 """Whether a task's answers have collapsed to one class."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,6 +25,19 @@ class ClassCounts:
         known = ~np.isnan(true)
         self._predicted.setdefault(task, Counter()).update(predicted[known].tolist())
         self._true.setdefault(task, Counter()).update(true[known].astype(int).tolist())
+
+    @classmethod
+    def together(cls, parts: Iterable["ClassCounts"]) -> Self:
+        """The counts of several processes as one."""
+        whole = cls()
+        for part in parts:
+            for mine, theirs in (
+                (whole._predicted, part._predicted),
+                (whole._true, part._true),
+            ):
+                for task, counter in theirs.items():
+                    mine.setdefault(task, Counter()).update(counter)
+        return whole
 
     def record(self) -> dict[str, dict[str, Any]]:
         """Task -> `share` and `class` index of its most frequent answer, `label_share` of labels.

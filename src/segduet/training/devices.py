@@ -7,21 +7,25 @@ from typing import Literal
 import torch
 
 from segduet.core.errors import RequestError
+from segduet.training.launch import Launch
+from segduet.training.processes import ONE_PROCESS, Processes
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """Device and precision of a training.
+    """Device, precision and processes of a training.
 
     Attributes:
         device: where tensors live.
         precision: fp32, or the type autocast uses for convolutions and matrix products.
+        processes: who shares out every batch.
     """
 
     device: torch.device
     precision: Literal["fp32", "bf16", "fp16"]
+    processes: Processes = ONE_PROCESS
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Context for forward passes (F48); does nothing for fp32."""
@@ -33,14 +37,19 @@ class Compute:
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
 
-def choose_compute(device: str, precision: str) -> Compute:
+_ALONE = Launch()
+
+
+def choose_compute(device: str, precision: str, launch: Launch = _ALONE) -> Compute:
     """Resolves `auto`: CUDA where there is one; bf16 where the processor computes in it.
 
+    Of several processes on a machine each takes the GPU of its own number.
+
     Raises:
-        RequestError: a device that is not there, an unknown precision, or fp16 on a CPU (it has
-            no fp16 arithmetic).
+        RequestError: a device that is not there, an unknown precision, fp16 on a CPU (it has no
+            fp16 arithmetic), or fewer GPUs than processes.
     """
-    chosen = _device(device)
+    chosen = _device(device) if launch.size == 1 else _own_device(device, launch)
     if precision not in ("auto", *_DTYPES):
         raise RequestError(
             f"--precision {precision}",
@@ -72,6 +81,27 @@ def _device(name: str) -> torch.device:
     ):
         raise _no_device(name, f"{torch.cuda.device_count()} CUDA devices on this machine")
     return device
+
+
+def _own_device(name: str, launch: Launch) -> torch.device:
+    """The device of one of several processes on a machine."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise RequestError(
+            f"--device {name}",
+            found=f"{launch.size} processes that would all use it",
+            expected="auto, cpu or cuda; each process takes the GPU of its own number",
+            remedy="Use --device cuda, and CUDA_VISIBLE_DEVICES to choose among GPUs.",
+        )
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if launch.local_size > torch.cuda.device_count():
+        raise RequestError(
+            f"--device {name}",
+            found=f"{launch.local_size} processes for {torch.cuda.device_count()} GPUs here",
+            expected="a GPU for every process",
+            remedy="Start fewer with --nproc-per-node, or use --device cpu.",
+        )
+    return torch.device("cuda", launch.local_rank)
 
 
 def _no_device(name: str, found: str) -> RequestError:

@@ -17,6 +17,7 @@ from segduet.networks.joint import JointNetwork
 from segduet.networks.outputs import TaskOutputs
 from segduet.training.devices import Compute
 from segduet.training.distillation_config import TeacherDistillation
+from segduet.training.processes import ONE_PROCESS, Processes
 from segduet.training.samples import Batch
 
 
@@ -135,12 +136,14 @@ class Distillation:
         config: temperature and weights.
         labels: what the segmentation channels mean.
         tasks: the student's tasks.
+        processes: who has the other shares of a batch.
     """
 
     teacher: Teacher
     config: TeacherDistillation
     labels: LabelScheme
     tasks: tuple[TaskSpec, ...]
+    processes: Processes = ONE_PROCESS
 
     def lessons(self, outputs: TaskOutputs, batch: Batch) -> list[Lesson]:
         """Lessons for the student's highest resolution, and for every task, on a batch.
@@ -171,28 +174,33 @@ class Distillation:
             name=f"distil_{SEGMENTATION}",
             term=SEGMENTATION,
             weight=self.config.segmentation_weight,
-            loss=loss,
+            loss=self.processes.mean(loss),
         )
 
     def _of_answers(
         self, task: TaskSpec, outputs: TaskOutputs, answers: TeacherAnswers, batch: Batch
     ) -> Lesson:
+        whole = self.processes.joined
         loss = distilled_answer(
             task,
-            outputs.case_logits[task.name],
-            answers.cases[task.name],
-            evidence=batch.evidence[task.name],
+            whole(outputs.case_logits[task.name]),
+            [whole(logits) for logits in answers.cases[task.name]],
+            evidence=whole(batch.evidence[task.name]),
             temperature=self.config.temperature,
         )
         term = task_term(task.name)
         return Lesson(name=f"distil_{term}", term=term, weight=self.config.task_weight, loss=loss)
 
     def _of_features(self, task: TaskSpec, outputs: TaskOutputs, answers: TeacherAnswers) -> Lesson:
+        whole = self.processes.joined
         return Lesson(
             name=f"distil_features:{task.name}",
             term=task_term(task.name),
             weight=self.config.feature_weight,
-            loss=distilled_features(outputs.case_features[task.name], answers.features[task.name]),
+            loss=distilled_features(
+                whole(outputs.case_features[task.name]),
+                [whole(features) for features in answers.features[task.name]],
+            ),
         )
 
 

@@ -13,6 +13,7 @@ from segduet.core.answers import answer_probabilities, decided_class
 from segduet.core.tasks import TaskSpec
 from segduet.training.collapse import ClassCounts
 from segduet.training.interference_config import InterferenceConfig
+from segduet.training.processes import ONE_PROCESS, Processes
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +24,17 @@ class InterferenceMonitor:
     Args:
         config: how often and when to raise an alarm.
         tasks: the case-level tasks.
+        processes: whose gradients and windows are taken together.
     """
 
-    def __init__(self, config: InterferenceConfig, tasks: Sequence[TaskSpec]) -> None:
+    def __init__(
+        self,
+        config: InterferenceConfig,
+        tasks: Sequence[TaskSpec],
+        processes: Processes = ONE_PROCESS,
+    ) -> None:
         self._config = config
+        self._processes = processes
         self._tasks = [task for task in tasks if task.has_exclusive_classes]
         self._steps = 0
         self._found: dict[str, list[tuple[float, float]]] = {}
@@ -55,10 +63,9 @@ class InterferenceMonitor:
         self._steps += 1
         if every == 0 or step % every or not encoder:
             return
-        gradients = {
-            name: _gradient(weights[name] * losses[name] * scale, encoder)
-            for name in known_terms(losses)
-        }
+        names = known_terms(losses)
+        shares = [_gradient(weights[name] * losses[name] * scale, encoder) for name in names]
+        gradients = dict(zip(names, self._processes.added_up(shares), strict=True))
         protected = gradients.pop(SEGMENTATION, None)
         if protected is None:
             return
@@ -97,7 +104,8 @@ class InterferenceMonitor:
             }
             for task, pairs in tasks.items()
         }
-        record["collapse"] = self._classes.record()
+        counts = ClassCounts.together(self._processes.gathered(self._classes))
+        record["collapse"] = counts.record()
         now = alarms([*history, record], self._config)
         before = alarms(history, self._config)
         for alarm in [a for a in now if a not in before]:

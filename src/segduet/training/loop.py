@@ -1,5 +1,6 @@
 """The training loop: epochs of steps, a checkpoint after each, history, validation, selection."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from segduet.balancing.protocol import Balancer
 from segduet.core.errors import RequestError, TrainingError
 from segduet.core.labels import LabelScheme
 from segduet.networks.joint import JointNetwork
+from segduet.training.agreement import require_equal_states
 from segduet.training.averaging import build_average, has_batch_norm, refresh_batch_norm
 from segduet.training.averaging_config import SwaConfig
 from segduet.training.checkpoint import (
@@ -29,6 +31,7 @@ from segduet.training.interference import InterferenceMonitor
 from segduet.training.objective import Objective
 from segduet.training.optimizers import build_optimizer, set_rate
 from segduet.training.patch_validation import preview_patches, validate_patches
+from segduet.training.processes import ONE_PROCESS, Processes
 from segduet.training.progress import Progress, RateMeter
 from segduet.training.samples import Batch, PatchDataset, batches
 from segduet.training.schedule import rate_factor
@@ -39,6 +42,7 @@ from segduet.training.selection import (
     selection_formula,
     selection_score,
 )
+from segduet.training.shared_layers import share_layers
 from segduet.training.step import train_step
 from segduet.training.thermal import Pause, ThermalGuard
 
@@ -61,6 +65,9 @@ class TrainingJob:
             of the `best_joint` rule), `dsc` (region -> mean or None), `task_score` (task -> value
             or None), and, where wanted in TensorBoard, `confusion` (task -> `classes` and
             `counts`). None without such cases.
+        batch_size: of all processes together.
+        workers: of each process.
+        run_folder: only the first process writes there.
         until_epoch: stop (resumable) after this many epochs; None trains to the end.
         thermal: pauses while the machine is too hot; None never does.
         model_header: what the header of every model kept on the way begins with, so that it can be
@@ -84,14 +91,22 @@ class TrainingJob:
     thermal: ThermalGuard | None = None
     model_header: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def processes(self) -> Processes:
+        """Who shares out every batch."""
+        return self.compute.processes
+
 
 def train(job: TrainingJob, *, resume: bool) -> TrainingState:
     """Trains to the end (or `until_epoch`) and returns the state; `state.model` is the model.
 
-    Same seed, same thread count, same device: same weights, interrupted or not (B10).
+    Same seed, same thread count, same device, same number of processes: same weights, interrupted
+    or not (B10). With another number of processes the samples are the same, and so is everything
+    else but for rounding.
 
     Raises:
-        TrainingError: a loss is not finite, or a worker process died.
+        TrainingError: a loss is not finite, a worker process died, or processes that train
+            together have come to different weights.
         DataError, RequestError: the checkpoint to resume from is damaged or of another recipe.
         RequestError: selection or early stopping asks for what these data do not have.
         StorageError: a checkpoint could not be written; the previous one is intact.
@@ -102,16 +117,30 @@ def train(job: TrainingJob, *, resume: bool) -> TrainingState:
     checkpoint = job.run_folder / CHECKPOINT
     if resume:
         load_checkpoint(checkpoint, state, job.recipe)
+    require_equal_states(state, job.processes)
+    if not job.processes.is_first:
+        _train_epochs(job, state, _write_nothing)
     else:
-        for earlier in periodic_models(job.run_folder):
-            earlier.unlink()
-        save_checkpoint(checkpoint, state, job.recipe)
-    log = HistoryLog(job.run_folder, first_epoch=state.epoch)
-    try:
-        _train_epochs(job, state, log)
-    finally:
-        log.close()
+        if not resume:
+            for earlier in periodic_models(job.run_folder):
+                earlier.unlink()
+            save_checkpoint(checkpoint, state, job.recipe)
+        with contextlib.closing(HistoryLog(job.run_folder, first_epoch=state.epoch)) as log:
+            _train_epochs(job, state, lambda: _write_epoch(job, state, log))
+    job.processes.wait_for_all()
     return state
+
+
+def _write_nothing() -> None:
+    """What a process writes that is not the first."""
+
+
+def _write_epoch(job: TrainingJob, state: TrainingState, log: HistoryLog) -> None:
+    every = job.recipe.details_every
+    save_checkpoint(job.run_folder / CHECKPOINT, state, job.recipe)
+    log.write(state.history)
+    if every and (state.is_finished or _is_due(every, state.epoch)):
+        log.write_details(state.network, _pictures(job, state), epoch=state.epoch - 1)
 
 
 def _require_measurable(job: TrainingJob) -> None:
@@ -137,6 +166,7 @@ def _require_measurable(job: TrainingJob) -> None:
 
 def _initial_state(job: TrainingJob) -> TrainingState:
     network = job.network.to(job.compute.device).train()
+    share_layers(network, job.processes)
     recipe = job.recipe
     return TrainingState(
         network=network,
@@ -149,7 +179,7 @@ def _initial_state(job: TrainingJob) -> TrainingState:
     )
 
 
-def _train_epochs(job: TrainingJob, state: TrainingState, log: HistoryLog) -> None:
+def _train_epochs(job: TrainingJob, state: TrainingState, write: Callable[[], None]) -> None:
     recipe = job.recipe
     last_epoch = min(state.num_epochs, job.until_epoch or state.num_epochs)
     stream = batches(
@@ -158,17 +188,14 @@ def _train_epochs(job: TrainingJob, state: TrainingState, log: HistoryLog) -> No
         first_step=state.epoch * recipe.steps_per_epoch,
         last_step=last_epoch * recipe.steps_per_epoch,
         workers=job.workers,
+        processes=job.processes,
     )
     meter = RateMeter()
     while state.epoch < min(last_epoch, state.num_epochs):
         record = _train_epoch(job, state, stream, meter)
         _end_epoch(job, state, record)
-        save_checkpoint(job.run_folder / CHECKPOINT, state, recipe)
-        log.write(state.history)
-        if recipe.details_every and (
-            state.is_finished or _is_due(recipe.details_every, state.epoch)
-        ):
-            log.write_details(state.network, _pictures(job, state), epoch=state.epoch - 1)
+        require_equal_states(state, job.processes)
+        write()
 
 
 def _train_epoch(
@@ -178,7 +205,7 @@ def _train_epoch(
     state.network.train()
     sums: dict[str, float] = {}
     pauses: list[Pause] = []
-    monitor = InterferenceMonitor(recipe.interference, job.patches.tasks)
+    monitor = InterferenceMonitor(recipe.interference, job.patches.tasks, job.processes)
     rate = 0.0
     for position in range(recipe.steps_per_epoch):
         step = state.epoch * recipe.steps_per_epoch + position
@@ -241,8 +268,12 @@ def _end_epoch(job: TrainingJob, state: TrainingState, record: dict[str, Any]) -
         _select(job, state, record["full_case"])
     _watch_for_plateau(job, state, record)
     if _is_due(job.recipe.keep_every, state.epoch) and not state.is_finished:
-        header = {**job.model_header, "epoch": state.epoch}
-        write_model(periodic_model(job.run_folder, state.epoch), state.model, header)
+        _keep_model(job, state, periodic_model(job.run_folder, state.epoch))
+
+
+def _keep_model(job: TrainingJob, state: TrainingState, target: Path, **more: Any) -> None:
+    if job.processes.is_first:
+        write_model(target, state.model, {**job.model_header, "epoch": state.epoch, **more})
 
 
 def _refresh_average(job: TrainingJob, state: TrainingState) -> None:
@@ -255,6 +286,7 @@ def _refresh_average(job: TrainingJob, state: TrainingState) -> None:
         first_step=0,
         last_step=job.recipe.steps_per_epoch,
         workers=0,
+        processes=job.processes,
     )
     refresh_batch_norm(state.model, stream, job.compute)
 
@@ -284,7 +316,8 @@ def _validate_patches(job: TrainingJob, state: TrainingState) -> dict[str, float
     count = job.recipe.validation.patches_per_epoch
     if job.validation_patches is None or count == 0:
         return {}
-    stream = _validation_stream(job, num_batches=-(-count // job.batch_size))
+    num_batches = -(-count // job.batch_size)
+    stream = _validation_stream(job, num_batches=num_batches, processes=job.processes)
     measured = validate_patches(_model(state), stream, job.objective, job.labels, job.compute)
     weights = state.balancer.weights(state.epoch)
     loss = sum(weight * (measured[name] or 0.0) for name, weight in weights.items())
@@ -294,11 +327,13 @@ def _validate_patches(job: TrainingJob, state: TrainingState) -> dict[str, float
 def _pictures(job: TrainingJob, state: TrainingState) -> dict[str, np.ndarray]:
     if job.validation_patches is None:
         return {}
-    (batch,) = _validation_stream(job, num_batches=1)
+    (batch,) = _validation_stream(job, num_batches=1, processes=ONE_PROCESS)
     return preview_patches(_model(state), batch, job.labels, job.compute)
 
 
-def _validation_stream(job: TrainingJob, *, num_batches: int) -> Iterator[Batch]:
+def _validation_stream(
+    job: TrainingJob, *, num_batches: int, processes: Processes
+) -> Iterator[Batch]:
     """The same un-augmented patches every time."""
     assert job.validation_patches is not None
     return batches(
@@ -307,6 +342,7 @@ def _validation_stream(job: TrainingJob, *, num_batches: int) -> Iterator[Batch]
         first_step=0,
         last_step=num_batches,
         workers=0,
+        processes=processes,
     )
 
 
@@ -329,5 +365,4 @@ def _select(job: TrainingJob, state: TrainingState, full_case: Mapping[str, Any]
     if state.best_score is None or score > state.best_score:
         state.best_score = score
         formula = selection_formula(job.recipe.validation)
-        header = {**job.model_header, "epoch": state.epoch, "score": score, "formula": formula}
-        write_model(job.run_folder / BEST_MODEL, state.model, header)
+        _keep_model(job, state, job.run_folder / BEST_MODEL, score=score, formula=formula)

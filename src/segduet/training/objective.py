@@ -16,12 +16,13 @@ from segduet.losses.segmentation import SegmentationLoss
 from segduet.losses.task_loss import build_task_loss
 from segduet.networks.outputs import TaskOutputs
 from segduet.training.distillation import Distillation
+from segduet.training.processes import ONE_PROCESS, Processes
 from segduet.training.samples import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """Losses of a batch, scalars float32.
+    """Losses of a batch, of all processes' shares of it together; scalars float32.
 
     Attributes:
         terms: what is balanced: `segmentation` and `task:<name>`, each with what a teacher adds.
@@ -44,6 +45,7 @@ class Objective(nn.Module):
         segmentation: loss of the masks.
         task_losses: task name -> its loss, see `build_task_loss`.
         distillation: what a teacher adds to them; None without one.
+        processes: who has the other shares of a batch.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Objective(nn.Module):
         segmentation: DeepSupervisionLoss,
         task_losses: Mapping[str, nn.Module],
         distillation: Distillation | None = None,
+        processes: Processes = ONE_PROCESS,
     ) -> None:
         super().__init__()
+        self._whole = processes.joined
         self.segmentation = segmentation
         self.distillation = distillation
         self.tasks = dict(task_losses)
@@ -67,8 +71,8 @@ class Objective(nn.Module):
         """
         losses = {SEGMENTATION: self._segmentation(outputs, batch)}
         for name, loss in self.tasks.items():
-            logits, targets = outputs.case_logits[name], batch.targets[name]
-            losses[task_term(name)] = loss(logits, targets, batch.evidence[name])
+            shares = outputs.case_logits[name], batch.targets[name], batch.evidence[name]
+            losses[task_term(name)] = loss(*(self._whole(share) for share in shares))
         if self.distillation is None:
             return Losses(terms=losses)
         lessons = self.distillation.lessons(outputs, batch)
@@ -93,6 +97,7 @@ def build_objective(
     batch_dice: bool,
     device: torch.device,
     distillation: Distillation | None = None,
+    processes: Processes = ONE_PROCESS,
 ) -> Objective:
     """The objective of a training; class weights come from the training cases only (F31).
 
@@ -103,11 +108,18 @@ def build_objective(
         segmentation_config: of the masks' loss.
         batch_dice: whether Dice is taken over the batch (from the plan).
         distillation: what a teacher adds; None without one.
+        processes: who has the other shares of a batch.
 
     Raises:
         DataError: a task no training case has a label of, or a class that no training case has.
         RequestError: a loss that does not fit the labels or the kind of a task.
     """
     losses = {t.name: build_task_loss(t, targets[t.name], config) for t in tasks}
-    segmentation = SegmentationLoss(labels, batch_dice=batch_dice, config=segmentation_config)
-    return Objective(DeepSupervisionLoss(segmentation), losses, distillation).to(device)
+    segmentation = SegmentationLoss(
+        labels,
+        batch_dice=batch_dice,
+        config=segmentation_config,
+        added_up=processes.summed,
+    )
+    objective = Objective(DeepSupervisionLoss(segmentation), losses, distillation, processes)
+    return objective.to(device)

@@ -24,6 +24,8 @@ def validate_patches(
 ) -> dict[str, float | None]:
     """Mean losses and `patch_dice` over the patches; the network's mode is left as it was.
 
+    Of several processes each brings its shares of the batches, and all get the same figures.
+
     `patch_dice` is the mean over foreground regions of Dice with voxels pooled over all patches,
     None where no patch holds foreground or no masks are drawn. It is not a DSC: see `full_case` in
     the history for that.
@@ -44,6 +46,7 @@ def validate_patches(
             overlap += _overlap(logits[drawn].float(), moved.label_map[drawn], labels)
         num_batches += 1
     network.train(was_training)
+    (overlap,) = compute.processes.added_up([overlap])
     means: dict[str, float | None] = {k: v / num_batches for k, v in totals.items()}
     seen = overlap[1] > 0
     dice = (2 * overlap[0][seen] / overlap[1][seen]).mean() if seen.any() else None

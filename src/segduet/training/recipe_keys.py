@@ -20,11 +20,14 @@ def checked_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
     try:
         recipe = validated(Recipe, _with_kinds(content), where=where)
     except DataError as error:
-        cause = error.__cause__
-        first = cause.errors()[0] if isinstance(cause, ValidationError) else None
-        if first is None or first["type"] != "extra_forbidden":
-            raise
-        raise _unknown(_key_at(first["loc"], content), where) from error
+        refuse_unknown_key(
+            error,
+            content,
+            known=recipe_keys(),
+            where=where,
+            remedy="Correct or remove it; docs/recipes.md lists every key.",
+        )
+        raise
     _refuse_bools_as_numbers(content, recipe, where)
     return recipe
 
@@ -48,9 +51,13 @@ def _default_sections() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def recipe_keys() -> tuple[str, ...]:
     """Every key a recipe file may have, with dots, such as `optimizer.learning_rate`."""
-    schema = Recipe.model_json_schema()
-    found = _keys(schema, schema.get("$defs", {}), prefix="")
-    return tuple(dict.fromkeys(["extends", "length", *found]))
+    return tuple(dict.fromkeys(["extends", "length", *model_keys(Recipe)]))
+
+
+def model_keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """Every key a file of this model may have, with dots."""
+    schema = model.model_json_schema()
+    return tuple(dict.fromkeys(_keys(schema, schema.get("$defs", {}), prefix="")))
 
 
 def _keys(
@@ -75,17 +82,40 @@ def _key_at(location: Sequence[int | str], content: Any) -> str:
     return ".".join(path)
 
 
-def _unknown(key: str, where: str) -> DataError:
-    known = recipe_keys()
+def refuse_unknown_key(
+    error: DataError,
+    content: Mapping[str, Any],
+    *,
+    known: Sequence[str],
+    where: str,
+    remedy: str,
+) -> None:
+    """Names the nearest known keys where an unknown one was the error; else does nothing.
+
+    Args:
+        error: of `validated`.
+        content: what was validated.
+        known: every key, with dots.
+        where: the file.
+        remedy: where the keys are listed.
+
+    Raises:
+        DataError: an unknown key.
+    """
+    cause = error.__cause__
+    first = cause.errors()[0] if isinstance(cause, ValidationError) else None
+    if first is None or first["type"] != "extra_forbidden":
+        return
+    key = _key_at(first["loc"], content)
     section = key.rpartition(".")[0]
     beside = [k for k in known if k.rpartition(".")[0] == section]
     near = _near(key, beside, cutoff=0.6) or _near(key, known, cutoff=0.8)
-    return DataError(
+    raise DataError(
         f"{where}, {key}",
         found="an unknown key",
         expected=f"perhaps {' or '.join(near)}" if near else f"one of {', '.join(beside)}",
-        remedy="Correct or remove it; docs/recipes.md lists every key.",
-    )
+        remedy=remedy,
+    ) from error
 
 
 def _near(key: str, known: Sequence[str], *, cutoff: float) -> list[str]:

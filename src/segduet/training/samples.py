@@ -17,6 +17,7 @@ from segduet.preparation.cascade import foreground_values
 from segduet.training.augmentation import AugmentationPlan, build_augmentation, seeded_globals
 from segduet.training.case_order import BalancedOrder, balanced_task, shuffled_case
 from segduet.training.config import SamplingConfig
+from segduet.training.processes import ONE_PROCESS, Processes
 from segduet.windows.sampling import choose_patch_start, read_patch, sample_generator
 
 
@@ -249,10 +250,17 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
 
 
 def batches(
-    dataset: PatchDataset, *, batch_size: int, first_step: int, last_step: int, workers: int
+    dataset: PatchDataset,
+    *,
+    batch_size: int,
+    first_step: int,
+    last_step: int,
+    workers: int,
+    processes: Processes = ONE_PROCESS,
 ) -> Iterator[Batch]:
     """Batches of steps `first_step` to `last_step` - 1; step k holds samples k*B to k*B + B - 1.
 
+    Of several processes that train together each draws its share of every batch, nothing else.
     With workers, patches are made in other processes; one that dies raises within seconds.
 
     Raises:
@@ -260,7 +268,7 @@ def batches(
         RuntimeError: a worker died, or failed through a bug.
     """
     plan = [
-        list(range(step * batch_size, (step + 1) * batch_size))
+        list(processes.share(range(step * batch_size, (step + 1) * batch_size)))
         for step in range(first_step, last_step)
     ]
     loader = DataLoader(

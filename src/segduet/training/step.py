@@ -13,6 +13,7 @@ from segduet.training.config import Recipe
 from segduet.training.devices import Compute
 from segduet.training.interference import InterferenceMonitor
 from segduet.training.objective import Objective
+from segduet.training.processes import Processes
 from segduet.training.samples import Batch
 
 
@@ -27,6 +28,9 @@ def train_step(
 ) -> dict[str, float]:
     """Forward, balance, backward, unscale, clip, step, average; returns the raw losses (F34, F49).
 
+    Of several processes each brings its share of the batch; losses, gradients and so the new
+    weights are those of the whole batch, the same everywhere.
+
     Raises:
         TrainingError: a loss, or a gradient outside the fp16 scaler's own recovery, is not finite;
             the optimiser has not moved. Names the step's cases.
@@ -38,14 +42,14 @@ def train_step(
     with compute.autocast():
         outputs = network(batch.image)
     losses = objective(outputs, batch)
-    _require_finite({**losses.terms, **losses.taught}, batch, state.epoch)
+    _require_finite({**losses.terms, **losses.taught}, batch, state.epoch, compute.processes)
     state.optimizer.zero_grad(set_to_none=True)
-    total = _backward(state, network, losses.terms, monitor)
-    _require_finite({"balanced": total}, batch, state.epoch)
+    total = _backward(state, compute.processes, losses.terms, monitor)
+    _require_finite({"balanced": total}, batch, state.epoch, compute.processes)
     state.scaler.unscale_(state.optimizer)
     norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip_norm)
     if not state.scaler.is_enabled() and not torch.isfinite(norm):
-        raise _not_finite("the gradient", float(norm), batch, state.epoch)
+        raise _not_finite("the gradient", float(norm), batch, state.epoch, compute.processes)
     state.scaler.step(state.optimizer)
     state.scaler.update()
     if state.average:
@@ -56,11 +60,13 @@ def train_step(
 
 def _backward(
     state: TrainingState,
-    network: JointNetwork,
+    processes: Processes,
     losses: Mapping[str, Tensor],
     monitor: InterferenceMonitor,
 ) -> Tensor:
     """Gradients of the balanced losses, times the fp16 scaler's factor; the balanced loss."""
+    network = state.network
+    assert isinstance(network, JointNetwork)
     device = next(iter(losses.values())).device
     scale = state.scaler.scale(torch.ones((), device=device))
     encoder = tuple(p for p in network.encoder.parameters() if p.requires_grad)
@@ -69,6 +75,7 @@ def _backward(
     trunk = Trunk(
         parameters=tuple(p for p in network.parameters() if p.requires_grad),
         anchor=_last_stage(network.encoder),
+        added_up=processes.added_up,
     )
     return state.balancer.backward(losses, trunk, epoch=state.epoch, scale=scale)
 
@@ -81,15 +88,20 @@ def _last_stage(encoder: nn.Module) -> tuple[nn.Parameter, ...]:
     return deepest_first[0] if deepest_first else ()
 
 
-def _require_finite(losses: Mapping[str, Tensor], batch: Batch, epoch: int) -> None:
+def _require_finite(
+    losses: Mapping[str, Tensor], batch: Batch, epoch: int, processes: Processes
+) -> None:
     for name, loss in losses.items():
         if not torch.isfinite(loss):
-            raise _not_finite(f"loss {name!r}", float(loss.detach()), batch, epoch)
+            raise _not_finite(f"loss {name!r}", float(loss.detach()), batch, epoch, processes)
 
 
-def _not_finite(what: str, value: float, batch: Batch, epoch: int) -> TrainingError:
+def _not_finite(
+    what: str, value: float, batch: Batch, epoch: int, processes: Processes
+) -> TrainingError:
+    cases = [case for share in processes.gathered(batch.cases) for case in share]
     return TrainingError(
-        f"training, epoch {epoch}, cases {list(batch.cases)}",
+        f"training, epoch {epoch}, cases {cases}",
         found=f"{what} = {value}",
         expected="finite losses and gradients",
         remedy="Check these cases (`segduet check`), lower the learning rate, or use fp32.",

@@ -84,6 +84,8 @@ class ThermalGuard:
         config: limits and intervals.
         sensors: gives the temperatures now.
         uses_gpu: whether the training runs on a graphics card, so that its temperature matters.
+        agreed: from whether this process's machine is too hot to whether any process's is; all
+            pause together.
         clock: seconds that never run backwards.
         sleep: waits for so many seconds.
     """
@@ -94,12 +96,14 @@ class ThermalGuard:
         sensors: Callable[[], Temperatures],
         *,
         uses_gpu: bool,
+        agreed: Callable[[bool], bool] = bool,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._config = config
         self._sensors = sensors
         self._uses_gpu = uses_gpu
+        self._agreed = agreed
         self._clock = clock
         self._sleep = sleep
         self._is_unknown_reported = False
@@ -140,22 +144,26 @@ class ThermalGuard:
             (found.cpu_celsius, self._config.cpu_limit_celsius),
             (found.gpu_celsius, self._config.gpu_limit_celsius),
         )
-        return any(celsius is not None and celsius > limit - margin for celsius, limit in pairs)
+        is_hot = any(celsius is not None and celsius > limit - margin for celsius, limit in pairs)
+        return self._agreed(is_hot)
 
 
-def build_guard(config: ThermalConfig, *, uses_gpu: bool) -> ThermalGuard | None:
+def build_guard(
+    config: ThermalConfig, *, uses_gpu: bool, agreed: Callable[[bool], bool] = bool
+) -> ThermalGuard | None:
     """The guard over this machine's sensors; None where it is switched off.
 
     Args:
         config: limits and intervals.
         uses_gpu: whether the training runs on a graphics card.
+        agreed: see `ThermalGuard`.
 
     Raises:
         RequestError: it is wanted, and there is no way to read a temperature.
     """
     if not config.enabled:
         return None
-    return ThermalGuard(config, detect_sensors(), uses_gpu=uses_gpu)
+    return ThermalGuard(config, detect_sensors(), uses_gpu=uses_gpu, agreed=agreed)
 
 
 def _text(found: Temperatures) -> str:

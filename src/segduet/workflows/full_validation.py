@@ -1,9 +1,10 @@
 """Both tasks measured on the full validation cases of a fold, as `predict` would answer them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,10 +34,14 @@ from segduet.training.devices import Compute
 from segduet.training.selection import MEAN_FOREGROUND
 from segduet.workflows.planned_dataset import PlannedDataset
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullCaseValidator:
     """Predicts prepared cases whole and scores them on their native grid (B09).
+
+    Several processes share the cases out; every one gets the figures of all.
 
     Attributes:
         tasks: what the network answers.
@@ -66,7 +71,9 @@ class FullCaseValidator:
             those with classes) and `n`.
         """
         engine = self._engine(network)
-        scores = [self._score(self._restored(*self._answer(engine, c))) for c in self.cases]
+        scores = self._of_all(
+            [self._score(self._restored(*self._answer(engine, c))) for c in self._own_cases]
+        )
         summary = self._summary(scores, selected_from=1)
         answers = summary["classification"]
         dsc = {
@@ -97,7 +104,7 @@ class FullCaseValidator:
         engine = self._engine(network)
         rows, scores = [], []
         ending = self.planned.description.file_ending
-        for case in self.cases:
+        for case in self._own_cases:
             prepared, answer = self._answer(engine, case)
             self._hand_on(prepared, answer)
             prediction = self._restored(prepared, answer)
@@ -106,11 +113,23 @@ class FullCaseValidator:
                 write_label_map(target, prediction.label_map, prediction.geometry)
             scores.append(self._score(prediction))
             rows.append(AnswerRow.of(prediction, self.tasks))
-        write_answers(folder / "predictions.csv", rows, self.tasks)
-        write_scores(folder / "scores.csv", scores, self.tasks)
+        rows, scores = self._of_all(rows), self._of_all(scores)
         summary = self._summary(scores, selected_from=selected_from)
-        write_json(folder / "summary.json", summary)
+        if self.compute.processes.is_first:
+            write_answers(folder / "predictions.csv", rows, self.tasks)
+            write_scores(folder / "scores.csv", scores, self.tasks)
+            write_json(folder / "summary.json", summary)
         return summary
+
+    @property
+    def _own_cases(self) -> Sequence[str]:
+        processes = self.compute.processes
+        return self.cases[processes.rank :: processes.size]
+
+    def _of_all(self, own: Sequence[Item]) -> list[Item]:
+        """One's own cases' items to those of all cases, in their order."""
+        rounds = itertools.zip_longest(*self.compute.processes.gathered(own))
+        return [item for turn in rounds for item in turn if item is not None]
 
     def _engine(self, network: JointNetwork) -> Engine:
         return TorchEngine(

@@ -92,7 +92,11 @@ def find_teacher(student: Student, compute: Compute) -> FoundTeacher | None:
             }
         ),
         distillation=Distillation(
-            teacher=teacher, config=config, labels=student.planned.labels, tasks=asked
+            teacher=teacher,
+            config=config,
+            labels=student.planned.labels,
+            tasks=asked,
+            processes=compute.processes,
         ),
         record={
             "folder": str(folder.folder.resolve()),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from segduet.networks.joining import Donor
 from segduet.training.config import Recipe
+from segduet.training.launch import Launch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class TrainRequest:
         resume: go on from the run folder's checkpoint.
         overwrite: start anew where the run folder already holds a training.
         until_epoch: stop, resumable, after this many epochs.
+        launch: which of the processes that train together this one is; alone by default.
     """
 
     dataset: str
@@ -40,3 +42,4 @@ class TrainRequest:
     resume: bool = False
     overwrite: bool = False
     until_epoch: int | None = None
+    launch: Launch = field(default_factory=Launch)

@@ -26,7 +26,7 @@ from segduet.preparation.cascade import num_input_channels
 from segduet.training.augmentation import plan_augmentation
 from segduet.training.checkpoint import TrainingState, load_unique, read_model, write_model
 from segduet.training.config import Recipe
-from segduet.training.devices import Compute, choose_compute
+from segduet.training.devices import Compute
 from segduet.training.loop import BEST_MODEL, TrainingJob
 from segduet.training.objective import Objective, build_objective
 from segduet.training.progress import Progress
@@ -73,12 +73,13 @@ class TrainingRun:
     warnings: list[str]
 
     @classmethod
-    def build(cls, planned: PlannedDataset, request: TrainRequest, folder: Path) -> Self:
-        """Reads fold and prepared cases, chooses the device, builds the network."""
+    def build(
+        cls, planned: PlannedDataset, request: TrainRequest, folder: Path, compute: Compute
+    ) -> Self:
+        """Reads fold and prepared cases, builds the network."""
         recipe = request.recipe
         configuration = planned.plan.configuration(request.configuration)
         fold = planned.fold(request.fold)
-        compute = choose_compute(request.device, recipe.precision)
         tasks = _answered_tasks(planned, recipe, fold)
         cases, models = fold.train + fold.val, folder.parent
         store = prepared_store(planned, request.configuration, cases)
@@ -137,7 +138,11 @@ class TrainingRun:
             run_folder=self.folder,
             on_progress=on_progress,
             until_epoch=self.request.until_epoch,
-            thermal=build_guard(recipe.thermal, uses_gpu=self.compute.device.type == "cuda"),
+            thermal=build_guard(
+                recipe.thermal,
+                uses_gpu=self.compute.device.type == "cuda",
+                agreed=self.compute.processes.any,
+            ),
             model_header=self._model_header(),
         )
 
@@ -152,6 +157,7 @@ class TrainingRun:
             batch_dice=self.configuration.batch_dice,
             device=self.compute.device,
             distillation=self.teacher.distillation if self.teacher else None,
+            processes=self.compute.processes,
         )
 
     def _targets(self, cases: Sequence[str]) -> dict[str, np.ndarray]:
@@ -197,10 +203,11 @@ class TrainingRun:
         """Writes the model, its stock twin and the validation; returns what to report of it."""
         model = self._selected(state)
         header = {**self._model_header(), "epoch": state.epoch}
-        write_model_folder(self.folder.parent, self.planned.plan, self.planned.description)
-        write_model(self.folder / MODEL_FILE, model, header)
-        if self.request.recipe.fits_stock_nnunet:
-            self._write_stock_twin(model)
+        if self.compute.processes.is_first:
+            write_model_folder(self.folder.parent, self.planned.plan, self.planned.description)
+            write_model(self.folder / MODEL_FILE, model, header)
+            if self.request.recipe.fits_stock_nnunet:
+                self._write_stock_twin(model)
         selected_from = max(1, state.num_candidates)
         outcome: dict[str, Any] = {"selected_from": selected_from}
         if self.fold.val and self.request.recipe.validation.final:
@@ -254,6 +261,7 @@ class TrainingRun:
             "device": str(self.compute.device),
             "precision": self.compute.precision,
             "threads": torch.get_num_threads(),
+            "processes": self.compute.processes.size,
             "train_cases": list(self.fold.train),
             "validation_cases": list(self.fold.val),
             "selection_rule": request.recipe.validation.selection,
