@@ -31,8 +31,8 @@ class Resources:
 class WorkUnit:
     """A command that any engine can run on any machine that sees the study's folders.
 
-    Running it twice does no harm: a unit whose marker is on disk is not run again, and the command
-    itself resumes what it left half done.
+    Running it twice does no harm: a unit whose marker is on disk is not run again, and one that was
+    left half done begins anew, or where it stopped.
 
     Attributes:
         name: unique in its study; lower-case letters, digits and hyphens, at most 63.
@@ -40,6 +40,10 @@ class WorkUnit:
         needs: names of the units that must be complete first.
         inputs: files or folders that must exist when it starts.
         outputs: files or folders that must exist when it has ended; no two units share one.
+        resumes_from: the file by which the command goes on with `--resume`, where it exists; None
+            where the command has no such option.
+        free_options: of one value each, which may be another where the command goes on.
+        restart_options: by which the command begins anew over what it left with other settings.
         resources: what it may use.
     """
 
@@ -48,6 +52,9 @@ class WorkUnit:
     needs: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
     outputs: tuple[Path, ...]
+    resumes_from: Path | None = None
+    free_options: tuple[str, ...] = ()
+    restart_options: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from segduet.core.labels import LabelScheme
 from segduet.core.plan import Plan
 from segduet.core.tasks import TaskSpec
 from segduet.dataset.folds import Fold, read_splits
-from segduet.nnunet.planners import PLANNERS
+from segduet.nnunet.plan_choice import only_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class PlannedDataset:
             DataError: one of its files is damaged.
         """
         folders = root.dataset(dataset)
-        plan = Plan.read(folders.plan_file(plans_name or _only_plan(folders)))
+        plan = Plan.read(folders.plan_file(plans_name or only_plan(folders)))
         description = DatasetDescription.read(folders.preprocessed / "dataset.json")
         table = CaseTable.read(folders.preprocessed / "cases.csv", description.tasks)
         return cls(folders=folders, description=description, plan=plan, table=table)
@@ -67,16 +67,3 @@ class PlannedDataset:
                 remedy="Choose one of them.",
             )
         return folds[int(fold)]
-
-
-def _only_plan(folders: DatasetFolders) -> str:
-    known = {planner.plans_name for planner in PLANNERS.values()}
-    names = sorted(p.stem for p in folders.preprocessed.glob("*.json") if p.stem in known)
-    if len(names) != 1:
-        raise RequestError(
-            f"plans of {folders.name}",
-            found=f"{len(names)} plans in {folders.preprocessed}" + (f": {names}" if names else ""),
-            expected="exactly one, or --plans NAME",
-            remedy="Run `segduet plan` first." if not names else "Name one with --plans.",
-        )
-    return names[0]

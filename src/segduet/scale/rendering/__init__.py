@@ -1,0 +1,1 @@
+"""Job files of engines, made from a submission: file name -> text."""
