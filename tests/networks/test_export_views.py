@@ -64,8 +64,18 @@ def test_a_network_without_masks_gives_no_logits():
     ],
 )
 def test_total_strides_leave_the_network_alone(network, expected):
-    """Worked out from the plans by hand; measuring them must not touch the weights."""
+    """Worked out from the plans by hand; measuring them must not touch the weights.
+
+    nnU-Net's encoders state their strides, the others are measured.
+    """
     network = network()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert total_strides(network, 1, len(expected)) == expected
+    assert total_strides(network, 1, len(expected)) == tuple(expected)
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())
+
+
+def test_what_an_encoder_states_is_what_is_measured():
+    network = build((4, 12, 8), strides=[[1] * 3, [1, 2, 2], [1, 3, 2]])
+    stated = total_strides(network, 1, 3)
+    del network.encoder.strides
+    assert total_strides(network, 1, 3) == stated == (1, 6, 4)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segduet.windows.tiles import (
+    fitted_window,
     num_voxels_inside,
     padded_to_patch,
     region_at,
@@ -101,3 +102,32 @@ def test_voxels_inside_the_box_are_counted(start, inside):
     """Box 3..10, 2..6, 0..20; windows of 4 x 4 x 4."""
     box = (slice(3, 10), slice(2, 6), slice(0, 20))
     assert num_voxels_inside(start, (4, 4, 4), box) == inside
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 60), st.integers(1, 8), st.sampled_from([1, 2, 3, 8])),
+        min_size=3,
+        max_size=3,
+    )
+)
+def test_a_fitted_window_holds_a_small_image_and_stays_near_the_patch(axes):
+    """F72: axes are (image, cells of the patch, multiple)."""
+    shape, cells, multiple = zip(*axes, strict=True)
+    patch = tuple(n * m for n, m in zip(cells, multiple, strict=True))
+    window = fitted_window(shape, patch, multiple)
+    for n, w, p, m in zip(shape, window, patch, multiple, strict=True):
+        assert w % m == 0
+        assert min(n, p) <= w <= p
+        assert w == p or (w >= n and w / m >= 2)
+    assert np.prod(window) >= 0.75 * np.prod(patch)
+    tight = [min(p, -(-n // m) * m) for n, p, m in zip(shape, patch, multiple, strict=True)]
+    if np.prod(tight) >= 0.75 * np.prod(patch):
+        assert window == tuple(tight)
+
+
+def test_the_most_shortened_axis_grows_first():
+    """F72: (8, 8, 32) has half of the voxels of (8, 16, 32), (8, 12, 32) three quarters."""
+    assert fitted_window((8, 5, 40), (8, 16, 32), (4, 4, 4)) == (8, 12, 32)
+    assert fitted_window((5, 5, 5), (8, 16, 16), (4, 4, 4)) == (8, 16, 12)

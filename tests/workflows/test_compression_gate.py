@@ -56,7 +56,7 @@ def root(road):
 
 def _cases(model, source, root, **settings):
     return find_calibration_cases(
-        model, str(source), root, fold="0", settings=CalibrationSettings(**settings)
+        model, str(source), root, folds=["0"], settings=CalibrationSettings(**settings)
     )
 
 

@@ -19,13 +19,17 @@ import segduet as package
 from segduet.core.description import DatasetDescription
 from segduet.core.errors import RequestError
 from segduet.core.plan import Plan
+from segduet.inference.engines.converted_engine import ConvertedEngine
+from segduet.inference.engines.runtimes import EngineName
 from segduet.inference.engines.torch_engine import TorchEngine
 from segduet.io.images import read_image
+from segduet.networks.backbone_config import BackboneConfig, PlannedConfig, QuickNATConfig
 from segduet.networks.joint import build_joint_network
 from segduet.networks.record import NetworkRecord
 from segduet.training.checkpoint import write_model
 from segduet.workflows.bench_arms import load_arguments, segduet_arm
 from segduet.workflows.models import model_header, write_model_folder
+from segduet.workflows.shortcuts import window_multiple
 from tiny_plans import tiny_configuration
 
 INTENSITIES = {"mean": 0.0, "std": 100.0, "percentile_00_5": -100.0, "percentile_99_5": 200.0}
@@ -50,6 +54,7 @@ def write_network(
     labels: dict[str, int] | None = None,
     channel: str = "CT",
     sees: bool = True,
+    backbone: BackboneConfig | None = None,
     **changes: Any,
 ) -> Path:
     """Writes a model folder for one configuration; `changes` are those of the configuration."""
@@ -67,7 +72,7 @@ def write_network(
     description = DatasetDescription(
         channel_names={"0": channel}, labels=labels, numTraining=1, file_ending=".nii.gz"
     )
-    record = NetworkRecord()
+    record = NetworkRecord(network=backbone or PlannedConfig())
     network = build_joint_network(
         configuration=configuration,
         num_channels=1,
@@ -78,7 +83,8 @@ def write_network(
         backbone=record.network,
         with_masks=True,
     )
-    _set_by_hand(network, 1.0 if sees else 1e4)
+    if backbone is None:
+        _set_by_hand(network, 1.0 if sees else 1e4)
     model = folder / f"segduet_hand__plans__{name}"
     write_model_folder(model, plan, description)
     write_model(model / "fold_0" / "model.safetensors", network, model_header([], record))
@@ -160,7 +166,7 @@ def test_every_shortcut_saves_windows_and_is_written_down(
     """B13, F72: the same masks each time; mirroring costs 8 times as many windows."""
     arms = {
         "exact": ("--engine", "torch", "--device", "cpu"),
-        "nothing": (*FAST, "--tta", "--no-body-crop", "--precision", "fp32"),
+        "nothing": (*FAST, "--tta", "--no-body-crop", "--no-fit-windows", "--precision", "fp32"),
         "unmirrored": (*FAST, "--no-body-crop", "--precision", "fp32"),
         "body": (*FAST, "--precision", "fp32"),
         "coarse": (*FAST, "--no-body-crop", "--coarse", coarse),
@@ -185,10 +191,15 @@ def test_every_shortcut_saves_windows_and_is_written_down(
         "no_body_crop_because": "it was switched off",
         "coarse": None,
         "coarse_precision": None,
+        "coarse_fit_windows": None,
+        "fit_windows": False,
+        "no_fit_windows_because": "it was switched off",
     }
     assert {r["found_by"] for r in outcomes["body"]["regions"].values()} == {"body"}
     assert outcomes["all"]["shortcuts"]["coarse"] == str(coarse)
     assert outcomes["all"]["shortcuts"]["body_crop"] is True
+    assert outcomes["all"]["shortcuts"]["fit_windows"] is True
+    assert outcomes["all"]["shortcuts"]["coarse_fit_windows"] is True
     assert sorted(outcomes["all"]["regions"]) == ["a", "b"]
     assert outcomes["all"]["regions"]["a"]["found_by"] == "coarse"
     assert outcomes["all"]["regions"]["a"]["notes"] == []
@@ -274,6 +285,116 @@ def test_several_models_see_the_whole_image(predict: Callable, fine: Path) -> No
     assert told["shortcuts"]["no_body_crop_because"] == "it was switched off"
 
 
+@pytest.fixture(scope="module")
+def thin(scans: Scans, tmp_path_factory: pytest.TempPathFactory) -> Scans:
+    """The scans cut to 13 of 24 slices: fewer than the patch of 16, and no multiple of 2."""
+    folder = tmp_path_factory.mktemp("thin")
+    for case in scans.masks:
+        name = f"{case}_0000.nii.gz"
+        whole = SimpleITK.ReadImage(str(scans.folder / name))
+        SimpleITK.WriteImage(whole[:, :, 6:19], str(folder / name))
+    return Scans(folder, {case: mask[6:19] for case, mask in scans.masks.items()})
+
+
+def test_windows_shrink_to_images_smaller_than_the_patch(
+    segduet: Callable, fine: Path, thin: Scans, num_windows: list, tmp_path: Path
+) -> None:
+    """F72: fewer voxels through the network, the same masks on the same grid, written down."""
+    arms = {
+        "exact": ("--engine", "torch", "--device", "cpu", "--no-tta"),
+        "padded": (*FAST, "--no-body-crop", "--precision", "fp32", "--no-fit-windows"),
+        "fitted": (*FAST, "--no-body-crop", "--precision", "fp32"),
+    }
+    seen: dict[str, list[tuple[int, ...]]] = {}
+    told = {}
+    for name, options in arms.items():
+        num_windows.clear()
+        out = tmp_path / name
+        done = segduet("predict", fine, thin.folder, "--out", out, "--step", 0.9, *options)
+        assert done.code == 0, done.err
+        seen[name] = list(num_windows)
+        told[name] = json.loads((out / "manifest.json").read_text())
+        for case, mask in thin.masks.items():
+            found = SimpleITK.ReadImage(str(out / f"{case}.nii.gz"))
+            image = SimpleITK.ReadImage(str(thin.folder / f"{case}_0000.nii.gz"))
+            np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(found), mask)
+            assert found.GetOrigin() == image.GetOrigin()
+    assert set(seen["exact"]) == set(seen["padded"]) == {(16, 16, 16)}
+    assert set(seen["fitted"]) == {(14, 16, 16)}
+    assert len(seen["fitted"]) == len(seen["padded"]) == len(seen["exact"])
+    shortcuts = {name: each["outcome"]["shortcuts"] for name, each in told.items()}
+    assert shortcuts["exact"] == {}
+    for name, is_fitted, why in (("fitted", True, None), ("padded", False, "it was switched off")):
+        assert shortcuts[name]["fit_windows"] is is_fitted
+        assert shortcuts[name]["no_fit_windows_because"] == why
+    assert told["padded"]["arguments"]["fit_windows"] is False
+
+
+def test_converted_networks_know_their_strides(
+    fine: Path, thin: Scans, conversions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F72, F71: the same window as through torch; the graph takes it."""
+    shapes = []
+    predict = ConvertedEngine.predict
+
+    def kept(self: ConvertedEngine, windows: np.ndarray, shares: np.ndarray) -> Any:
+        shapes.append(windows.shape[2:])
+        return predict(self, windows, shares)
+
+    monkeypatch.setattr(ConvertedEngine, "predict", kept)
+    named = {"device": "cpu", "cache": conversions, "precision": "fp32", "body_crop": False}
+    loaded = package.load(fine, mode="fast", engine="openvino", fit_windows=True, **named)
+    assert loaded.settings.window_multiple == (2, 2, 2)
+    prediction = loaded.predict(read_image([thin.folder / "a_0000.nii.gz"]))
+    np.testing.assert_array_equal(prediction.label_map, thin.masks["a"])
+    assert set(shapes) == {(14, 16, 16)}
+
+
+def test_the_coarse_look_and_the_region_it_finds_are_fitted_too(
+    fine: Path, thin: Scans, num_windows: list, tmp_path: Path
+) -> None:
+    """F72: 7 x 30 x 32 coarse voxels in one window; the region is as thin as the image."""
+    coarse = write_network(tmp_path, "3d_coarse", patch_size=(8, 32, 40))
+    options = {"engine": "torch", "device": "cpu", "precision": "fp32", "body_crop": False}
+    image = read_image([thin.folder / "a_0000.nii.gz"])
+    seen = []
+    for fit in (None, False):
+        num_windows.clear()
+        loaded = package.load(fine, mode="fast", coarse=coarse, fit_windows=fit, **options)
+        assert loaded.shortcuts["coarse_fit_windows"] is (fit is None)
+        prediction = loaded.predict(image)
+        np.testing.assert_array_equal(prediction.label_map, thin.masks["a"])
+        assert prediction.seen is not None
+        assert str(prediction.seen.found_by) == "coarse"
+        seen.append(set(num_windows))
+    assert seen == [{(8, 30, 32), (14, 16, 16)}, {(8, 32, 40), (16, 16, 16)}]
+
+
+def test_networks_of_other_sizes_of_patch_go_on_padding(tmp_path: Path) -> None:
+    """F72: QuickNAT rounds down, its patch may be odd; it is told, and refused by name."""
+    model = write_network(tmp_path, "2d", backbone=QuickNATConfig(num_filters=4, levels=2),
+                          patch_size=(18, 16))  # fmt: skip
+    options = {"mode": "fast", "engine": "torch", "device": "cpu"}
+    loaded = package.load(model, **options)
+    why = "a patch that is no multiple of the network's total stride"
+    assert loaded.settings.window_multiple is None
+    assert loaded.shortcuts["fit_windows"] is False
+    assert loaded.shortcuts["no_fit_windows_because"] == why
+    with pytest.raises(RequestError, match=rf"--fit-windows.*{why}.*Leave --fit-windows out"):
+        package.load(model, fit_windows=True, **options)
+
+
+def test_tensorrt_builds_for_every_size_and_is_not_asked_to(fine: Path) -> None:
+    """F72: a build takes minutes; several networks share a multiple of all their strides."""
+    model = package.load(fine, engine="torch", device="cpu").model
+    strides = [(2, 2, 2), (1, 4, 8)]
+    assert window_multiple(model, strides, EngineName.TORCH, None) == (2, 4, 8)
+    assert window_multiple(model, strides, EngineName.TORCH, False) is None
+    assert window_multiple(model, strides, EngineName.TENSORRT, None) is None
+    with pytest.raises(RequestError, match="TensorRT"):
+        window_multiple(model, strides, EngineName.TENSORRT, True)
+
+
 def coarse_models(folder: Path) -> dict[str, tuple[Path, str]]:
     """Coarse models that do not fit the fine one, and what is said."""
     return {
@@ -324,6 +445,8 @@ def test_a_coarse_model_that_does_not_fit_is_refused(
         (("--coarse", "model"), "--mode fast"),
         (("--body-crop",), "--mode fast"),
         (("--no-body-crop",), "--mode fast"),
+        (("--fit-windows", "--mode", "exact"), "Add --mode fast, or leave the option out"),
+        (("--no-fit-windows",), "--mode fast"),
         (("--mode", "fast", "--coarse", "no_such_model"), "no_such_model"),
         (("--mode", "fast", "--also", "other", "--coarse", "model"), "--also"),
         (("--mode", "fast", "--also", "other", "--body-crop"), "--also"),
@@ -358,12 +481,17 @@ def test_a_mode_that_does_not_exist(fine: Path) -> None:
 
 def test_the_benchmark_knows_every_shortcut(fine: Path, coarse: Path, tmp_path: Path) -> None:
     """F85: each can be ablated, on the command line and in one process alike."""
-    options = {"mode": "fast", "body-crop": "false", "no-tta": "false", "coarse": str(coarse)}
+    options = {
+        **{"mode": "fast", "body-crop": "false", "no-tta": "false", "fit-windows": "false"},
+        "coarse": str(coarse),
+    }
     assert load_arguments(options, where="--option") == {
         "mode": "fast",
         "body_crop": False,
         "mirrored": True,
+        "fit_windows": False,
         "coarse": str(coarse),
     }
     command = segduet_arm(fine, options, where="--option").command(tmp_path, tmp_path / "out")
-    assert command[-6:] == ["--mode", "fast", "--no-body-crop", "--tta", "--coarse", str(coarse)]
+    assert command[-7:-2] == ["--mode", "fast", "--no-body-crop", "--tta", "--no-fit-windows"]
+    assert command[-2:] == ["--coarse", str(coarse)]

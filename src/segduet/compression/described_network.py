@@ -14,13 +14,14 @@ def describe_fp32(
     runtime: RuntimeFormat,
     windows_file: str,
     heads_file: str,
-    num_spatial_dims: int,
+    total_strides: tuple[int, ...],
 ) -> ConvertedNetwork:
     """The record of a network that is about to be converted in fp32.
 
     Args:
         network: in evaluation mode, deep supervision off, which our own code has seen to.
         tasks: what the network answers, in its own order; without one there is no file of heads.
+        total_strides: of the network, one per spatial axis, see `export_views.total_strides`.
     """
     assert not network.training, "not in evaluation mode"
     assert not network.deep_supervision, "would give more than one resolution"
@@ -32,5 +33,6 @@ def describe_fp32(
         heads_file=heads_file if tasks else None,
         tasks=tuple(tasks),
         with_masks=network.decoder is not None,
-        num_spatial_dims=num_spatial_dims,
+        num_spatial_dims=len(total_strides),
+        total_strides=total_strides,
     )

@@ -73,30 +73,24 @@ def convert_to_onnx(
         runtime=RuntimeFormat.ONNX,
         windows_file=WINDOWS_FILE,
         heads_file=HEADS_FILE,
-        num_spatial_dims=len(patch_size),
+        total_strides=total_strides(network, num_channels, len(patch_size)),
     )
     _require_fit(network)
     outputs = window_outputs(len(tasks), with_masks=converted.with_masks)
-    windows = _windows_graph(network, outputs, num_channels, patch_size)
-    _write(target / WINDOWS_FILE, windows)
-    if tasks:
-        widths = {output.name: _width(output) for output in windows.graph.output}
-        _write(target / HEADS_FILE, _heads_graph(network, widths))
-    return converted
-
-
-def _windows_graph(
-    network: JointNetwork, outputs: list[str], num_channels: int, patch_size: tuple[int, ...]
-) -> onnx.ModelProto:
-    sizes, example = _free_sizes(network, num_channels, patch_size)
+    sizes, example = _free_sizes(patch_size, converted.total_strides)
     # Two windows: torch.export takes a single one for a constant.
     image, shares = torch.zeros(2, num_channels, *example), torch.ones(2, 1, *example)
-    return _exported(
+    windows = _exported(
         WindowView(network),
         (image, shares),
         sizes={IMAGE: sizes, SHARES: sizes},
         outputs=outputs,
     )
+    _write(target / WINDOWS_FILE, windows)
+    if tasks:
+        widths = {output.name: _width(output) for output in windows.graph.output}
+        _write(target / HEADS_FILE, _heads_graph(network, widths))
+    return converted
 
 
 def _heads_graph(network: JointNetwork, widths: dict[str, int]) -> onnx.ModelProto:
@@ -111,13 +105,10 @@ def _heads_graph(network: JointNetwork, widths: dict[str, int]) -> onnx.ModelPro
     )
 
 
-def _free_sizes(
-    network: JointNetwork, num_channels: int, patch_size: tuple[int, ...]
-) -> tuple[_Sizes, list[int]]:
+def _free_sizes(patch_size: tuple[int, ...], strides: tuple[int, ...]) -> tuple[_Sizes, list[int]]:
     """Which sizes are free, and spatial sizes to trace with: all different, none of them 1."""
     sizes: _Sizes = {0: Dim("windows")}
     example = list(patch_size)
-    strides = total_strides(network, num_channels, len(patch_size))
     for axis, (length, stride) in enumerate(zip(patch_size, strides, strict=True)):
         if length % stride == 0:
             sizes[2 + axis] = stride * Dim(f"cells_{axis}")

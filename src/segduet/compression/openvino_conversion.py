@@ -73,9 +73,9 @@ def convert_to_openvino(
         runtime=RuntimeFormat.OPENVINO,
         windows_file=WINDOWS_FILE,
         heads_file=HEADS_FILE,
-        num_spatial_dims=len(patch_size),
+        total_strides=total_strides(network, num_channels, len(patch_size)),
     )
-    example = _example(network, num_channels, patch_size)
+    example = _example(num_channels, patch_size, converted.total_strides)
     outputs = window_outputs(len(tasks), with_masks=converted.with_masks)
     windows = _graph(WindowView(network), {IMAGE: example[0], SHARES: example[1]}, outputs)
     write_graph(windows, target / WINDOWS_FILE)
@@ -87,7 +87,7 @@ def convert_to_openvino(
 
 
 def _example(
-    network: JointNetwork, num_channels: int, patch_size: tuple[int, ...]
+    num_channels: int, patch_size: tuple[int, ...], strides: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
     """A small window to trace with, and its shares.
 
@@ -95,7 +95,6 @@ def _example(
     the fast one for sizes that all strides divide, which a multiple of the total stride is; or the
     one for any size, which a prime makes sure of.
     """
-    strides = total_strides(network, num_channels, len(patch_size))
     pairs = list(zip(patch_size, strides, strict=True))
     spatial = [_LEAST_CELLS * stride for stride in strides]
     if any(length % stride for length, stride in pairs):

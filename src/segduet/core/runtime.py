@@ -14,8 +14,9 @@ spatial sizes are free, the latter as multiples of the network's total stride.
 """
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from segduet.core.tasks import TaskSpec
 
@@ -46,6 +47,8 @@ class ConvertedNetwork(BaseModel):
             the scale of its own training cases.
         with_masks: whether it segments.
         num_spatial_dims: 2 or 3.
+        total_strides: by how much the network shrinks each spatial axis, from the image to its
+            deepest features.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +60,15 @@ class ConvertedNetwork(BaseModel):
     tasks: tuple[TaskSpec, ...]
     with_masks: bool
     num_spatial_dims: int
+    total_strides: tuple[PositiveInt, ...]
+
+    @model_validator(mode="after")
+    def _has_a_stride_per_axis(self) -> Self:
+        if len(self.total_strides) != self.num_spatial_dims:
+            raise ValueError(
+                f"{len(self.total_strides)} total strides for {self.num_spatial_dims} axes"
+            )
+        return self
 
 
 def sums_name(task_index: int) -> str:

@@ -1,6 +1,8 @@
 """A joint network as two modules of plain tensors, for converters. See `core/runtime.py`."""
 
 import copy
+import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,11 +65,16 @@ class HeadsView(nn.Module):
         )
 
 
-def total_strides(network: JointNetwork, num_channels: int, num_spatial_dims: int) -> list[int]:
-    """By how much the encoder shrinks each axis, found without computing anything."""
+def total_strides(
+    network: JointNetwork, num_channels: int, num_spatial_dims: int
+) -> tuple[int, ...]:
+    """By how much the encoder shrinks each axis: as it states, else found by shapes alone."""
+    stated: Any = getattr(network.encoder, "strides", None)  # of nnU-Net's encoders, per stage
+    if stated is not None:
+        return tuple(math.prod(steps) for steps in zip(*stated, strict=True))
     # A copy: `torch.func.functional_call` leaves modules that are known by two names, as those of
     # nnU-Net's blocks are, without their weights.
     encoder = copy.deepcopy(network.encoder).to("meta")
     features = encoder(torch.empty(1, num_channels, *[_PROBE] * num_spatial_dims, device="meta"))
     stages = features.for_cases if isinstance(features, EncodedFeatures) else features
-    return [_PROBE // length for length in stages[-1].shape[2:]]
+    return tuple(_PROBE // length for length in stages[-1].shape[2:])

@@ -11,10 +11,11 @@ from segduet.compression.calibration import (
     choose_cases,
 )
 from segduet.core.cases import CaseRecord, CaseTable
-from segduet.core.errors import DataError
+from segduet.core.errors import DataError, RequestError
 from segduet.core.folders import DataRoot, DatasetFolders
 from segduet.dataset.folds import Fold, declared_fold, read_splits, stratifying_task
 from segduet.evaluation.evaluate import References
+from segduet.inference.case_input import CaseInput
 from segduet.inference.inputs import find_case_inputs
 from segduet.io.images import read_image, read_label_map
 from segduet.nnunet.locations import locate_regions
@@ -102,22 +103,29 @@ class CalibrationCases:
 
 
 def find_calibration_cases(
-    model: Model, source: str, root: DataRoot, *, fold: str, settings: CalibrationSettings
+    model: Model,
+    source: str,
+    root: DataRoot,
+    *,
+    folds: Sequence[str],
+    settings: CalibrationSettings,
 ) -> CalibrationCases:
     """The cases of a folder of images, or of a dataset.
 
-    Of a dataset with folds (or a declared split) the training cases calibrate and the validation
-    cases are held; otherwise the cases are divided, patients undivided. Test cases are left alone.
+    Of a dataset with folds (or a declared split) training cases of the first fold calibrate, and
+    the cases that all folds left for validation are held; otherwise the cases are divided,
+    patients undivided. Test cases are left alone.
 
     Args:
         model: what is calibrated.
         source: folder of images named as for `predict`, raw dataset folder, or a dataset's name.
         root: where datasets are.
-        fold: of the model, a number or `all`.
+        folds: of the model, numbers or `all`.
         settings: how many cases, and the seed.
 
     Raises:
-        RequestError: no such dataset, or too few cases or patients.
+        RequestError: no such dataset, too few cases or patients, or folds that were trained on each
+            other's validation cases.
         DataError: no images, or a dataset with other labels than the model's.
     """
     folder = Path(source)
@@ -127,7 +135,7 @@ def find_calibration_cases(
     _require_same_labels(model, dataset)
     images = dataset.image_files()
     folders = root.new_dataset(dataset.folder.name)
-    parts = _fold(dataset.table, folders, fold)
+    parts = _common(dataset.table, folders, folds)
     train, val = ([c for c in part if c in images] for part in (parts.train, parts.val))
     return CalibrationCases(
         model=model,
@@ -145,12 +153,61 @@ def find_calibration_cases(
     )
 
 
-def _of_images(model: Model, folder: Path, settings: CalibrationSettings) -> CalibrationCases:
-    inputs = find_case_inputs(
+def find_held_cases(
+    model: Model, source: str, root: DataRoot, *, folds: Sequence[str]
+) -> list[HeldCase]:
+    """Cases to judge models by that were not fitted to them.
+
+    Of a dataset the validation cases of all the folds, or of the declared split; of a folder all
+    images.
+
+    Args:
+        model: what is judged.
+        source: folder of images named as for `predict`, raw dataset folder, or a dataset's name.
+        root: where datasets are.
+        folds: of all models that are judged, numbers or `all`.
+
+    Raises:
+        RequestError: no such dataset, no validation cases, or folds that were trained on each
+            other's.
+        DataError: no images, or a dataset with other labels than the model's.
+    """
+    folder = Path(source)
+    if folder.is_dir() and not (folder / "dataset.json").is_file():
+        return [
+            HeldCase(
+                record=CaseRecord(case=i.case, patient=i.case), images=i.image_paths, mask=None
+            )
+            for i in _inputs(model, folder)
+        ]
+    dataset = ReferenceDataset.open(root, source)
+    _require_same_labels(model, dataset)
+    images, references = dataset.image_files(), dataset.references()
+    held = _common(dataset.table, root.new_dataset(dataset.folder.name), folds).val
+    if not held:
+        raise RequestError(
+            str(dataset.folder),
+            found=f"no validation cases of the folds {list(folds)}",
+            expected="cases that the model was not trained on",
+            remedy="Name a folder of other images.",
+        )
+    return [
+        HeldCase(record=dataset.table.record(c), images=images[c], mask=references.mask(c))
+        for c in held
+        if c in images
+    ]
+
+
+def _inputs(model: Model, folder: Path) -> list[CaseInput]:
+    return find_case_inputs(
         folder,
         num_channels=model.description.num_channels,
         file_ending=model.description.file_ending,
     )
+
+
+def _of_images(model: Model, folder: Path, settings: CalibrationSettings) -> CalibrationCases:
+    inputs = _inputs(model, folder)
     records = tuple(CaseRecord(case=i.case, patient=i.case) for i in inputs)
     table = CaseTable(records=records, where=str(folder))
     return CalibrationCases(
@@ -161,6 +218,21 @@ def _of_images(model: Model, folder: Path, settings: CalibrationSettings) -> Cal
         choice=choose_cases(table, None, train=table.cases, val=(), settings=settings),
         store=None,
     )
+
+
+def _common(table: CaseTable, folders: DatasetFolders, folds: Sequence[str]) -> Fold:
+    """Training cases of the first fold, and the validation cases that the folds have in common."""
+    parts = [_fold(table, folders, fold) for fold in dict.fromkeys(folds)]
+    held = tuple(case for case in parts[0].val if all(case in part.val for part in parts))
+    if parts[0].val and not held:
+        raise RequestError(
+            f"folds {', '.join(dict.fromkeys(folds))}",
+            found="no case that none of them was trained on",
+            expected="one fold, which is judged by its own validation cases",
+            remedy="Name a single fold (--folds 0, or the model's folder fold_0), or a folder of "
+            "images that no fold was trained on.",
+        )
+    return Fold(train=parts[0].train, val=held)
 
 
 def _fold(table: CaseTable, folders: DatasetFolders, fold: str) -> Fold:
@@ -177,7 +249,7 @@ def _fold(table: CaseTable, folders: DatasetFolders, fold: str) -> Fold:
 def _require_same_labels(model: Model, dataset: ReferenceDataset) -> None:
     if dataset.description.label_scheme != model.labels:
         raise DataError(
-            f"--calibration {dataset.folder}",
+            str(dataset.folder),
             found=f"labels {dict(dataset.description.label_scheme.labels)}",
             expected=f"those of the model, {dict(model.labels.labels)}",
             remedy="Bring the dataset that it was trained on, or a folder with images alone.",

@@ -54,8 +54,12 @@ def run_gate(
     return judge(answered, tasks=model.tasks, bounds=bounds)
 
 
-def require_passed(report: GateReport) -> None:
+def require_passed(report: GateReport, *, consequence: str = "") -> None:
     """Refuses a candidate that the gate did not let through.
+
+    Args:
+        report: the gate's.
+        consequence: what was left undone, a sentence.
 
     Raises:
         RequestError: it lost more than the bounds allow; every reason and every flip is named.
@@ -66,8 +70,8 @@ def require_passed(report: GateReport) -> None:
         "accuracy gate",
         found="\n".join(["a model that loses too much", *gate_lines(report), ""]),
         expected="answers as good as those of the model it was made from, within the bounds",
-        remedy="Calibrate with more typical cases, keep the model in fp32, or allow a larger loss "
-        "if it is acceptable. Nothing was exported.",
+        remedy="Train it on or calibrate it with more typical cases, keep the original, or allow a "
+        f"larger loss if it is acceptable. {consequence}".rstrip(),
     )
 
 

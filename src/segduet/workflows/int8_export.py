@@ -80,7 +80,7 @@ def write_int8_bundle(
                 reference.model,
                 request.calibration,
                 request.root,
-                fold=next(iter(folder.fold_files)),
+                folds=tuple(folder.fold_files),
                 settings=request.sampling,
             )
             original = open_bundle_folder(exact, verify=False)
@@ -98,7 +98,7 @@ def write_int8_bundle(
     plain = report.model_dump(mode="json")
     if request.report_file is not None:
         write_json(request.report_file, plain)
-    require_passed(report)
+    require_passed(report, consequence="Nothing was exported.")
     _write(original, target, members, dataclasses.replace(extras, gate=plain))
     return report
 

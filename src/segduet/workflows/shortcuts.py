@@ -1,8 +1,11 @@
 """What `--mode fast` may leave out for a model, and what it must not (F72, B13)."""
 
 import math
+from collections.abc import Sequence
 
 from segduet.core.errors import RequestError
+from segduet.inference.engines.runtimes import EngineName
+from segduet.windows.tiles import Shape
 from segduet.workflows.models import Model, ModelFolder
 
 
@@ -34,6 +37,60 @@ def crops_body(model: Model, wanted: bool | None) -> bool:
             remedy="Leave --body-crop out.",
         )
     return wanted is not False and obstacle is None
+
+
+def no_fitted_windows_because(
+    model: Model, total_strides: Sequence[Sequence[int]], engine: EngineName
+) -> str | None:
+    """Why a model's windows are not fitted to small images; None where they are.
+
+    Args:
+        model: whose plan says how large a window is.
+        total_strides: of each of its networks, one number per spatial axis.
+        engine: what runs them.
+    """
+    if engine is EngineName.TENSORRT:
+        return "TensorRT, which builds the network anew for every size of window"
+    patch = model.configuration.patch_size
+    if any(length % step for length, step in zip(patch, _joint(total_strides), strict=True)):
+        return "a patch that is no multiple of the network's total stride"
+    return None
+
+
+def window_multiple(
+    model: Model,
+    total_strides: Sequence[Sequence[int]],
+    engine: EngineName,
+    wanted: bool | None,
+) -> Shape | None:
+    """What windows fitted to small images are multiples of, (z, y, x); None where they are not.
+
+    Args:
+        model: whose plan says how large a window is.
+        total_strides: of each of its networks, one number per spatial axis.
+        engine: what runs them.
+        wanted: None leaves it to the model and the engine.
+
+    Raises:
+        RequestError: it was asked for by name, and cannot be had.
+    """
+    obstacle = no_fitted_windows_because(model, total_strides, engine)
+    if wanted and obstacle is not None:
+        raise RequestError(
+            f"--fit-windows, {model.source}",
+            found=obstacle,
+            expected="networks that take windows of any multiple of their total stride",
+            remedy="Leave --fit-windows out.",
+        )
+    if wanted is False or obstacle is not None:
+        return None
+    z, y, x = (1, *_joint(total_strides))[-3:]
+    return (z, y, x)
+
+
+def _joint(total_strides: Sequence[Sequence[int]]) -> list[int]:
+    """Per axis, what is a multiple of every network's total stride."""
+    return [math.lcm(*steps) for steps in zip(*total_strides, strict=True)]
 
 
 def require_coarse_fit(
