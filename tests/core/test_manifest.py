@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segduet import __version__
-from segduet.core.manifest import RunManifest, installed_versions
+from segduet.core.manifest import RunManifest, installed_versions, read_manifest
 
 
 def test_the_manifest_says_what_was_run_with_which_versions(tmp_path: Path) -> None:
@@ -34,6 +34,35 @@ def test_the_manifest_says_what_was_run_with_which_versions(tmp_path: Path) -> N
     assert versions["segduet"] == __version__
     assert versions["python"] == platform.python_version()
     assert versions["numpy"] == metadata.version("numpy")
+
+
+def manifest_of(command: str, seed: int) -> RunManifest:
+    return RunManifest(command=command, arguments={"seed": seed})
+
+
+def test_a_manifest_replaces_its_own_commands_only(tmp_path: Path) -> None:
+    """B23: the record of how a model was trained survives what is written beside it."""
+    manifest_of("train", 1).write(tmp_path)
+    manifest_of("calibrate learn", 2).write(tmp_path)
+    manifest_of("train", 3).write(tmp_path)
+    manifest_of("calibrate learn", 4).write(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "manifest.json",
+        "calibrate_learn_manifest.json",
+    }
+    for command, seed in (("train", 3), ("calibrate learn", 4)):
+        found = read_manifest(tmp_path, command)
+        assert found is not None
+        assert found["arguments"] == {"seed": seed}
+    assert read_manifest(tmp_path, "predict") is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"made": "by hand"}'])
+def test_a_manifest_of_nobody_known_stays(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    manifest_of("gate", 1).write(tmp_path)
+    assert (tmp_path / "manifest.json").read_text() == content
+    assert json.loads((tmp_path / "gate_manifest.json").read_text())["command"] == "gate"
 
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from segduet.core.errors import DataError, StorageError
 from segduet.core.geometry import Geometry
 from segduet.core.prediction import FailedCase, Prediction
 from segduet.core.tasks import TaskSpec
-from segduet.inference.answers_file import AnswerRow, read_answers, write_answers
+from segduet.inference.answers_file import AnswerRow, JudgedColumns, read_answers, write_answers
 
 _TASKS = (
     TaskSpec(name="subtype", classes=("0", "1", "2")),
@@ -184,3 +184,87 @@ def test_a_damaged_answer_of_any_kind_is_refused(table_of_kinds, old, new, messa
     table_of_kinds.write_text(table_of_kinds.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match=message):
         read_answers(table_of_kinds, _KINDS)
+
+
+@pytest.fixture
+def judged_table(tmp_path):
+    rows = [
+        AnswerRow(
+            case="a",
+            status="ok",
+            labels={"subtype": "1", "grade": "high"},
+            probabilities={"subtype": (0.2, 0.7, 0.1), "grade": (0.25, 0.75)},
+            evidence={"subtype": 12.5, "grade": 0.0},
+            sets={"subtype": ("0", "1")},
+            abstains={"subtype": True},
+            consistency="grade: high without lesion",
+        ),
+        AnswerRow(case="b", status="failed", message="cut short"),
+        AnswerRow(
+            case="c",
+            status="ok",
+            labels={"subtype": "0", "grade": "low"},
+            probabilities={"subtype": (0.4, 0.3, 0.3), "grade": (0.75, 0.25)},
+            evidence={"subtype": 1.0, "grade": 0.0},
+            sets={"subtype": ()},
+            abstains={"subtype": False},
+            consistency="",
+        ),
+    ]
+    judged = JudgedColumns(tasks=_TASKS[:1], has_consistency=True)
+    write_answers(tmp_path / "predictions.csv", iter(rows), _TASKS, judged)
+    return tmp_path / "predictions.csv", rows
+
+
+def test_sets_abstentions_and_flags_follow_and_read_back(judged_table):
+    """B16: only where a calibration adds them; an empty set is an empty cell."""
+    table, rows = judged_table
+    lines = table.read_text().splitlines()
+    assert lines[0].endswith("evidence:grade,subtype_set,subtype_abstain,consistency")
+    assert lines[1].endswith("0.0,0|1,yes,grade: high without lesion")
+    assert lines[2].endswith(",,,")
+    assert lines[3].endswith("0.0,,no,")
+    assert read_answers(table, _TASKS) == rows
+    assert [row.is_flagged for row in rows] == [True, False, False]
+
+
+def test_columns_of_a_calibration_stand_there_though_every_case_failed(tmp_path):
+    judged = JudgedColumns(tasks=_TASKS[:1])
+    failed = [FailedCase(case="b", message="x")]
+    write_answers(tmp_path / "p.csv", failed, _TASKS, judged)
+    header = (tmp_path / "p.csv").read_text().splitlines()[0]
+    assert header.endswith("subtype_set,subtype_abstain")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0|1,yes", "0|7,yes", "class '7' for 'subtype'"),
+        ("0|1,yes", "0|0,yes", r"the set '0\|0'"),
+        ("0|1,yes", "0|1,maybe", "abstention 'maybe'"),
+        ("subtype_abstain", "subtype_left", "unknown columns .*'subtype_left'"),
+        ("subtype_set", "grade_set", r"missing columns .*'subtype_set'"),
+    ],
+)
+def test_a_damaged_judgement_is_refused(judged_table, old, new, message):
+    table, _ = judged_table
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=message):
+        read_answers(table, _TASKS)
+
+
+def test_a_task_that_is_called_like_a_flag_is_no_flag(tmp_path):
+    task = TaskSpec(name="consistency", classes=("soft", "firm"))
+    row = AnswerRow(
+        case="a",
+        status="ok",
+        labels={"consistency": "firm"},
+        probabilities={"consistency": (0.25, 0.75)},
+        evidence={"consistency": 1.0},
+    )
+    write_answers(tmp_path / "p.csv", [row], (task,))
+    assert read_answers(tmp_path / "p.csv", (task,)) == [row]
+    with pytest.raises(DataError, match="two have the same name"):
+        write_answers(tmp_path / "p.csv", [row], (task,), JudgedColumns(has_consistency=True))

@@ -94,6 +94,8 @@ def _predict(network, case, patch=(4, 4, 8), dims=3, **changes):
         ((4, 4, 8), {"step": 0.25, "tile_batch": 5}),
         ((3, 9, 5), {"step": 1.0}),
         ((8, 12, 16), {}),  # the case padded into one window
+        ((8, 12, 16), {"window_multiple": (2, 4, 4)}),  # which shrinks to 6 slices
+        ((8, 6, 8), {"window_multiple": (2, 2, 2), "mirror_axes": (0, 2)}),
         ((4, 4, 8), {"mirror_axes": (0, 2)}),
     ],
 )

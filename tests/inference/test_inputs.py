@@ -3,7 +3,8 @@
 import pytest
 
 from segduet.core.errors import DataError
-from segduet.inference.inputs import CaseInput, find_case_inputs
+from segduet.inference.case_input import CaseInput
+from segduet.inference.inputs import find_case_inputs
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from segduet.core.geometry import Geometry
 from segduet.core.prediction import Prediction
 from segduet.core.volume import Volume
 from segduet.inference.cohort import predict_cohort
-from segduet.inference.inputs import CaseInput
+from segduet.inference.case_input import CaseInput
 from segduet.io.images import write_label_map
 
 # what a shell starts in the background ignores Ctrl-C, and so would we

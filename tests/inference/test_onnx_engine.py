@@ -70,6 +70,7 @@ def converted(tmp_path):
         tasks=(TASK,),
         with_masks=True,
         num_spatial_dims=2,
+        total_strides=(1, 1),
     )
 
 

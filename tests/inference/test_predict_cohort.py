@@ -9,8 +9,8 @@ from segduet.core.errors import DataError, RequestError, StorageError
 from segduet.core.geometry import Geometry
 from segduet.core.prediction import FailedCase, Prediction
 from segduet.core.volume import Volume
+from segduet.inference.case_input import CaseInput
 from segduet.inference.cohort import predict_cohort
-from segduet.inference.inputs import CaseInput
 
 pytestmark = pytest.mark.timeout(20)
 _GEOMETRY = Geometry(shape_zyx=(1, 1, 1), spacing_zyx_mm=(1.0, 1.0, 1.0))

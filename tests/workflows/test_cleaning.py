@@ -254,13 +254,13 @@ def test_an_evaluation_of_a_fold_serves_as_well_as_the_run(
     ]
 
 
-def _manifest(folder: Path, **arguments: object) -> None:
-    write_json(folder / "manifest.json", {"arguments": arguments})
+def _manifest(folder: Path, command: str = "predict", **arguments: object) -> None:
+    write_json(folder / "manifest.json", {"command": command, "arguments": arguments})
 
 
 def _evaluation(tmp_path: Path, predictions: Path, **arguments: object) -> Path:
     folder = tmp_path / "evaluation"
-    _manifest(folder, predictions=str(predictions), **arguments)
+    _manifest(folder, "evaluate", predictions=str(predictions), **arguments)
     write_json(folder / "summary.json", {})
     return folder
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from segduet.core.errors import DataError, StorageError
 
+_PREFIX = ".partial-"
+
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -25,12 +27,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     target = Path(target)
     suffix = "".join(target.suffixes[-2:])
-    temporary = target.with_name(f".partial-{secrets.token_hex(8)}{suffix}")
-    with _storage_errors(target):
+    temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{suffix}")
+    with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
     try:
-        with _storage_errors(target):
+        with storage_errors(target):
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
@@ -50,7 +52,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _storage_errors(target: Path) -> Iterator[None]:
+def storage_errors(target: Path) -> Iterator[None]:
+    """Says where a write failed and what to do, in place of the system's error."""
     try:
         yield
     except OSError as error:
@@ -60,6 +63,13 @@ def _storage_errors(target: Path) -> Iterator[None]:
             expected="a folder with free space that this user may write to",
             remedy="Free some space or choose another output folder; nothing was half-written.",
         ) from error
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left half written in a folder that nobody writes into now."""
+    for left_over in folder.glob(f"{_PREFIX}*"):
+        if left_over.is_file():
+            left_over.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

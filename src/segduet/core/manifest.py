@@ -8,10 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from segduet.core.files import write_json
+from segduet.core.errors import DataError
+from segduet.core.files import read_json, write_json
 from segduet.core.version import __version__
 
 SCHEMA_VERSION = 1
+MANIFEST_FILE = "manifest.json"
 _REPORTED_PACKAGES = ("numpy", "scipy", "scikit-learn", "SimpleITK", "torch", "nnunetv2")
 
 
@@ -64,6 +66,42 @@ class RunManifest:
             "versions": installed_versions(),
         }
 
-    def write(self, folder: Path, name: str = "manifest.json") -> None:
-        """Writes the manifest into the folder, atomically."""
-        write_json(Path(folder) / name, self.to_json())
+    def write(self, folder: Path, name: str = MANIFEST_FILE) -> None:
+        """Writes the manifest into the folder, atomically, over an earlier one of this command.
+
+        One of another command tells how what lies there was made: it stays, and this one is called
+        `<command>_<name>`.
+        """
+        target = Path(folder) / name
+        try:
+            is_taken = target.is_file() and _command(target) != self.command
+        except DataError:  # damaged, so that nobody knows whose it is
+            is_taken = True
+        write_json(_beside(target, self.command) if is_taken else target, self.to_json())
+
+
+def read_manifest(folder: Path, command: str) -> dict[str, Any] | None:
+    """The manifest of a command in a folder; None where it left none.
+
+    Args:
+        folder: where the command wrote to.
+        command: the verb.
+
+    Raises:
+        DataError: a file that is not JSON.
+    """
+    usual = Path(folder) / MANIFEST_FILE
+    for source in (usual, _beside(usual, command)):
+        if source.is_file() and _command(source) == command:
+            found: dict[str, Any] = read_json(source)
+            return found
+    return None
+
+
+def _beside(manifest: Path, command: str) -> Path:
+    return manifest.with_name(f"{command.replace(' ', '_')}_{manifest.name}")
+
+
+def _command(manifest: Path) -> Any:
+    content = read_json(manifest)
+    return content.get("command") if isinstance(content, dict) else None

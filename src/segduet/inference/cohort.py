@@ -8,7 +8,7 @@ from pathlib import Path
 from segduet.core.errors import RequestError, SegduetError
 from segduet.core.prediction import FailedCase, Prediction
 from segduet.core.volume import Volume
-from segduet.inference.inputs import CaseInput
+from segduet.inference.case_input import CaseInput
 
 log = logging.getLogger(__name__)
 

@@ -1,12 +1,13 @@
 """Which images belong to which case, by nnU-Net's file names."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from segduet.core.errors import DataError
+from segduet.inference.case_input import CaseInput
+from segduet.inference.input_lists import listed_files, tabled_cases
 
 _CHANNEL_NAME = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 #: One file of these may hold all channels, as colours.
@@ -14,31 +15,22 @@ _PICTURE_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
 _NAMING_REMEDY = "Name the images <case>_0000{ending}, <case>_0001{ending}, one per channel."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseInput:
-    """One case to predict.
-
-    Attributes:
-        case: case id, the name of its answers.
-        image_paths: one file per channel, in channel order.
-    """
-
-    case: str
-    image_paths: tuple[Path, ...]
-
-
 def find_case_inputs(
     source: Path | Sequence[Path], *, num_channels: int, file_ending: str
 ) -> list[CaseInput]:
-    """The cases in a folder or in a list of files, sorted by case id.
+    """The cases in a folder, a list of files or a table, sorted by case id.
 
     Images are named `<case>_0000<ending>`, `<case>_0001<ending>`, ... Where one file may hold
     everything (one channel, or a picture whose colours are the channels) a plain `<case><ending>`
     does too; a name such as `scan_2023` or `scan_0001` without a `scan_0000` beside it is then a
     plain case id. Hidden files and other endings in a folder are passed over.
 
+    A `.txt` file lists images, one path per line. A `.csv` table has the columns `case` and
+    `image`, or `case` and `image_0000`, `image_0001`, ... for several channels, and any others.
+    Paths in both are relative to the file; whether an image is there shows when its turn comes.
+
     Args:
-        source: a folder, one file, or files.
+        source: a folder, one file, files, or a list or table of files.
         num_channels: images per case that the model was trained with.
         file_ending: such as `.nii.gz`.
 
@@ -46,7 +38,13 @@ def find_case_inputs(
         DataError: no such folder or file, nothing with this ending, or a case whose channels are
             not exactly 0 to `num_channels - 1`.
     """
-    grouped, plain = _split_names(_files(source, file_ending), file_ending)
+    listing = _listing(source)
+    if listing is not None and listing.suffix == ".csv":
+        cases = tabled_cases(listing, num_channels=num_channels)
+        _check_unique(cases)
+        return sorted(cases, key=lambda c: c.case)
+    files = _files(source, file_ending) if listing is None else listed_files(listing, file_ending)
+    grouped, plain = _split_names(files, file_ending)
     may_be_one_file = num_channels == 1 or file_ending.lower() in _PICTURE_ENDINGS
     if may_be_one_file:
         for case in [case for case, channels in grouped.items() if 0 not in channels]:
@@ -62,6 +60,13 @@ def find_case_inputs(
     return sorted(cases, key=lambda c: c.case)
 
 
+def _listing(source: Path | Sequence[Path]) -> Path | None:
+    """The list or table that the source is."""
+    paths = [source] if isinstance(source, Path) else list(source)
+    is_listing = len(paths) == 1 and paths[0].is_file() and paths[0].suffix in (".csv", ".txt")
+    return paths[0] if is_listing else None
+
+
 def _split_names(
     files: Iterable[Path], file_ending: str
 ) -> tuple[dict[str, dict[int, Path]], list[Path]]:
@@ -69,12 +74,27 @@ def _split_names(
     grouped: dict[str, dict[int, Path]] = defaultdict(dict)
     plain: list[Path] = []
     for path in files:
+        _check_is_text(path)
         parts = _CHANNEL_NAME.fullmatch(path.name.removesuffix(file_ending))
         if parts is None:
             plain.append(path)
-        else:
-            grouped[parts["case"]][int(parts["channel"])] = path
+            continue
+        case, channel = parts["case"], int(parts["channel"])
+        if channel in grouped[case]:
+            raise _repeated(case, grouped[case][channel], path)
+        grouped[case][channel] = path
     return grouped, plain
+
+
+def _check_is_text(path: Path) -> None:
+    """Neither tables nor ITK take a name in another encoding."""
+    if not str(path).isprintable() and any(0xDC80 <= ord(letter) <= 0xDCFF for letter in str(path)):
+        raise DataError(
+            ascii(str(path)),
+            found="a name that is not UTF-8",
+            expected="one that a table can hold",
+            remedy="Rename the file.",
+        )
 
 
 def _files(source: Path | Sequence[Path], file_ending: str) -> list[Path]:
@@ -137,11 +157,17 @@ def _of_channels(
 
 
 def _check_unique(cases: Iterable[CaseInput]) -> None:
-    repeated = [case for case, n in Counter(c.case for c in cases).items() if n > 1]
-    if repeated:
-        raise DataError(
-            f"case {repeated[0]!r}",
-            found="several images that would give this case id",
-            expected="every case id once",
-            remedy="Rename or remove one of them.",
-        )
+    seen: dict[str, CaseInput] = {}
+    for case in cases:
+        if case.case in seen:
+            raise _repeated(case.case, seen[case.case].image_paths[0], case.image_paths[0])
+        seen[case.case] = case
+
+
+def _repeated(case: str, first: Path, second: Path) -> DataError:
+    return DataError(
+        f"case {case!r}",
+        found=f"several images that would give this case id, {first} and {second}",
+        expected="every case id once",
+        remedy="Rename or remove one of them.",
+    )

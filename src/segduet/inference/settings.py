@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from segduet.core.errors import RequestError
 from segduet.inference.aggregation import Aggregation
+from segduet.windows.tiles import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,9 @@ class PredictionSettings:
             and () both mean no mirroring.
         aggregation: how windows answer for their case.
         tile_batch: windows per engine call, at least 1.
+        window_multiple: (z, y, x), the network's total stride: along axes on which a case is
+            smaller than the patch, windows shrink to the smallest multiple of it that holds the
+            case, see `windows.tiles.fitted_window`; None pads such cases up to the patch.
         keep_attention: whether to keep where the heads look: a second pass through the network,
             as the weights depend on the whole case, and one more array per task.
 
@@ -28,6 +32,7 @@ class PredictionSettings:
     mirror_axes: tuple[int, ...] | None = ()
     aggregation: Aggregation = Aggregation.CASE
     tile_batch: int = 1
+    window_multiple: Shape | None = None
     keep_attention: bool = False
 
     def __post_init__(self) -> None:

@@ -24,7 +24,14 @@ from segduet.inference.mirroring import (
 from segduet.inference.settings import PredictionSettings
 from segduet.windows.accumulation import SlabBlender
 from segduet.windows.shares import WindowShares
-from segduet.windows.tiles import Shape, Start, num_voxels_inside, padded_to_patch, tile_starts
+from segduet.windows.tiles import (
+    Shape,
+    Start,
+    fitted_window,
+    num_voxels_inside,
+    padded_to_patch,
+    tile_starts,
+)
 
 
 class WindowPass:
@@ -33,7 +40,7 @@ class WindowPass:
     Args:
         engine: runs the network.
         prepared: the case.
-        patch_zyx: shape of a window.
+        patch_zyx: shape of a window, unless the settings fit windows to the case.
         tasks: what the network answers.
         settings: how to predict.
 
@@ -50,15 +57,19 @@ class WindowPass:
         tasks: Sequence[TaskSpec],
         settings: PredictionSettings,
     ) -> None:
-        self._engine, self._patch, self._tasks = engine, patch_zyx, tasks
+        self._engine, self._tasks = engine, tasks
         self._settings, self._case = settings, prepared.case
         self._mirrors = mirror_combinations(settings.mirror_axes, engine.num_spatial_dims)
-        shape, self._box = padded_to_patch(prepared.placement.prepared_shape, patch_zyx)
-        self._starts = tile_starts(shape, patch_zyx, settings.step)
-        self._shares = WindowShares.of_tiling(shape, patch_zyx, settings.step, self._box)
+        own_shape = prepared.placement.prepared_shape
+        self._patch = patch_zyx
+        if settings.window_multiple is not None:
+            self._patch = fitted_window(own_shape, patch_zyx, settings.window_multiple)
+        shape, self._box = padded_to_patch(own_shape, self._patch)
+        self._starts = tile_starts(shape, self._patch, settings.step)
+        self._shares = WindowShares.of_tiling(shape, self._patch, settings.step, self._box)
         is_shared = bool(tasks) and settings.aggregation is Aggregation.CASE
         self._cutter = WindowCutter(
-            prepared.image, patch_zyx, self._box, self._shares if is_shared else None
+            prepared.image, self._patch, self._box, self._shares if is_shared else None
         )
         self._sums = CollectedSums()
 

@@ -16,16 +16,21 @@ from typing import TYPE_CHECKING
 from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest, utc
 from segduet.core.runtime import RuntimeFormat
+from segduet.core.tasks import TaskSpec
 from segduet.dataset.staging import staged_folder
+from segduet.evaluation.calibration_file import Calibration
 from segduet.evaluation.cohort import read_summary
+from segduet.inference.bundles.manifest import CarriedCalibration
 from segduet.inference.bundles.model_card import TrainingEvidence
 from segduet.inference.bundles.opening import Bundle, open_bundle_folder
 from segduet.inference.bundles.packing import pack_bundle
 from segduet.inference.bundles.writing import BundleExtras
 from segduet.workflows.conversion import convert_model, member_names
-from segduet.workflows.models import ModelFolder, open_model
+from segduet.workflows.conversion_cache import ConversionCache
+from segduet.workflows.models import ModelFolder, open_model, read_header
 from segduet.workflows.run_record import RUN_RECORD, read_run_record
 from segduet.workflows.shortcuts import require_coarse_fit, require_masks
+from segduet.workflows.sources import OpenedFolder, weights_sha256
 from segduet.workflows.trained_networks import require_torch
 
 if TYPE_CHECKING:
@@ -67,6 +72,7 @@ class ExportRequest:
             core install runs.
         int8: quantise the networks, for OpenVINO; None keeps them in fp32.
         coarse: model folder whose networks find the region in fast mode; goes into the bundle.
+        probability_calibration: file of `calibrate learn`; goes into the bundle.
         overwrite: replace an earlier export.
     """
 
@@ -77,6 +83,7 @@ class ExportRequest:
     bundle_format: RuntimeFormat | None = None
     int8: "Int8Request | None" = None
     coarse: Path | None = None
+    probability_calibration: Path | None = None
     overwrite: bool = False
 
     @property
@@ -97,8 +104,8 @@ def export(request: ExportRequest, say: Callable[[str], None] = log.info) -> Run
 
     Raises:
         RequestError: no such model or fold, a target that is there already, PyTorch or a converter
-            that is not installed, or a model that cannot be exported so, or that loses too much in
-            8 bits.
+            that is not installed, a calibration of another model, or a model that cannot be
+            exported so, or that loses too much in 8 bits.
         DataError: damaged weights, or images to calibrate with that do not fit.
         StorageError: it could not be written.
     """
@@ -119,6 +126,7 @@ def export(request: ExportRequest, say: Callable[[str], None] = log.info) -> Run
             "precision": "int8" if request.int8 else "fp32",
             "calibration": request.int8.calibration if request.int8 else None,
             "coarse": str(request.coarse) if request.coarse else None,
+            "probability_calibration": str(request.probability_calibration or "") or None,
         },
         outcome={
             "written": str(request.out),
@@ -141,13 +149,8 @@ def _check(request: ExportRequest) -> None:
             remedy="Leave --format out.",
         )
     _check_precision(request)
-    if request.coarse is not None and request.to is ExportTarget.NNUNET:
-        raise RequestError(
-            f"--coarse {request.coarse}",
-            found="--to nnunet",
-            expected="a bundle, which can hold two models",
-            remedy="Leave --coarse out.",
-        )
+    if request.to is ExportTarget.NNUNET:
+        _refuse_additions(request)
     if not request.out.exists():
         return
     if not request.overwrite:
@@ -164,6 +167,22 @@ def _check(request: ExportRequest) -> None:
             expected="an earlier export, since all of it would be removed",
             remedy="Choose another name.",
         )
+
+
+def _refuse_additions(request: ExportRequest) -> None:
+    """Stock nnU-Net would not know what to do with them."""
+    named = {
+        "--coarse": (request.coarse, "which can hold two models"),
+        "--probability-calibration": (request.probability_calibration, "which answers by class"),
+    }
+    for option, (path, why) in named.items():
+        if path is not None:
+            raise RequestError(
+                f"{option} {path}",
+                found="--to nnunet",
+                expected=f"a bundle, {why}",
+                remedy=f"Leave {option} out.",
+            )
 
 
 def _check_precision(request: ExportRequest) -> None:
@@ -210,6 +229,9 @@ def _write_bundle(
     request: ExportRequest, folder: ModelFolder, target: Path, say: Callable[[str], None]
 ) -> "GateReport | None":
     extras = _extras(folder)
+    if request.probability_calibration is not None:
+        calibration = _fitting_calibration(request.probability_calibration, folder)
+        extras = dataclasses.replace(extras, calibration=calibration)
     if request.coarse is not None:
         extras = dataclasses.replace(extras, coarse=COARSE_FOLDER)
         _write_coarse(request.coarse, folder, request.runtime, target / COARSE_FOLDER)
@@ -225,6 +247,17 @@ def _write_bundle(
         where = f"--coarse {request.coarse}"
         require_masks(_segments(made.coarse), _segments(made), where=where)
     return gate
+
+
+def _fitting_calibration(source: Path, folder: ModelFolder) -> CarriedCalibration:
+    """A calibration, checked to be of this model."""
+    calibration = Calibration.read(source)
+    opened = OpenedFolder(folder=folder, cache=ConversionCache.beside(folder.folder, None))
+    tasks = [TaskSpec.model_validate(t) for t in read_header(folder.weights[0]).get("tasks", ())]
+    calibration.require_model(
+        tasks, weights_sha256(opened), where=str(source), whose=str(folder.folder)
+    )
+    return CarriedCalibration.of(calibration.to_json())
 
 
 def _write_coarse(coarse: Path, fine: ModelFolder, runtime: RuntimeFormat, target: Path) -> None:

@@ -36,6 +36,8 @@ class LoadRequest:
         body_crop: look at the body of a CT only; None: in fast mode, where the plan says CT.
         coarse: model of low resolution that finds the region to look at, fast mode only; None takes
             the one a bundle holds, `off` none.
+        fit_windows: along axes on which an image is smaller than the patch, shrink the window
+            instead of padding the image; None: in fast mode, where the networks allow it.
         step: distance between windows as a share of the patch.
         aggregation: how windows answer for their case.
         keep_attention: keep where the heads look.
@@ -53,6 +55,7 @@ class LoadRequest:
     mirrored: bool | None = None
     body_crop: bool | None = None
     coarse: str | Path | None = None
+    fit_windows: bool | None = None
     step: float = 0.5
     aggregation: Aggregation = Aggregation.CASE
     keep_attention: bool = False
@@ -109,15 +112,24 @@ class LoadRequest:
                 expected=f"one of {', '.join(PredictionMode)}",
                 remedy="Choose one of them.",
             )
-        given = {"--body-crop": self.body_crop, "--coarse": self.coarse}
+        given = {
+            "--body-crop": self.body_crop,
+            "--coarse": self.coarse,
+            "--fit-windows": self.fit_windows,
+        }
         extra = [name for name, value in given.items() if value is not None]
         if extra and not self.is_fast:
             raise RequestError(
                 extra[0],
                 found="--mode exact",
-                expected="--mode fast, which may leave parts of an image out",
+                expected="--mode fast, which takes shortcuts",
                 remedy="Add --mode fast, or leave the option out.",
             )
+
+    @property
+    def _fit_windows_elsewhere(self) -> bool | None:
+        """For another model: off where it was switched off, else where its networks allow it."""
+        return False if self.fit_windows is False else None
 
     def for_first_stage(self, model: Path, choice: EngineChoice) -> "LoadRequest":
         """The same for the stage before, on the same engine: all folds, and only their masks.
@@ -136,6 +148,7 @@ class LoadRequest:
             precision=choice.precision,
             body_crop=None,
             coarse=COARSE_OFF if self.is_fast else None,
+            fit_windows=self._fit_windows_elsewhere,
             aggregation=Aggregation.CASE,
             keep_attention=False,
         )
@@ -149,6 +162,7 @@ class LoadRequest:
             precision="auto" if self.precision == "int8" else self.precision,
             body_crop=None,
             coarse=COARSE_OFF,
+            fit_windows=self._fit_windows_elsewhere,
             mirrored=False,
             aggregation=Aggregation.CASE,
             keep_attention=False,

@@ -16,6 +16,7 @@ from segduet.core.prediction import Prediction
 from segduet.core.prepared import Box
 from segduet.core.volume import Volume
 from segduet.inference.aggregation import Aggregation
+from segduet.inference.bundles.manifest import CarriedCalibration
 from segduet.inference.cascade import predict_for_next_stage
 from segduet.inference.coarse import CoarseLook, look_coarsely
 from segduet.inference.engine import Member
@@ -25,14 +26,23 @@ from segduet.inference.regional import RegionSearch, predict_in_region
 from segduet.inference.settings import PredictionSettings
 from segduet.workflows.load_request import COARSE_OFF, LoadRequest
 from segduet.workflows.models import Checkpoints, Model
-from segduet.workflows.ready_networks import choose_runtime, ready_networks
+from segduet.workflows.ready_networks import ReadyNetworks, choose_runtime, ready_networks
 from segduet.workflows.shortcuts import (
     crops_body,
     no_body_crop_because,
+    no_fitted_windows_because,
     require_coarse_fit,
     require_masks,
+    window_multiple,
 )
-from segduet.workflows.sources import OpenedBundle, OpenedFolder, Source, first_stage, open_source
+from segduet.workflows.sources import (
+    OpenedBundle,
+    OpenedFolder,
+    Source,
+    first_stage,
+    open_source,
+    weights_sha256,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +57,8 @@ class LoadedModel:
         crops_body: look at the body of a CT only.
         coarse: finds the region to look at; None looks at everything.
         shortcuts: what fast mode leaves out, for the manifest; empty in exact mode.
+        weights_sha256: network -> hash of the weights that answer, or that were converted.
+        calibration: the one its bundle carries, which `segduet predict` applies; None without.
         warnings: what went otherwise than expected while it was loaded, one sentence each.
     """
 
@@ -58,6 +70,8 @@ class LoadedModel:
     crops_body: bool = False
     coarse: "LoadedModel | None" = None
     shortcuts: Mapping[str, str | bool | None] = field(default_factory=dict)
+    weights_sha256: Mapping[str, str] = field(default_factory=dict)
+    calibration: CarriedCalibration | None = None
     warnings: tuple[str, ...] = ()
 
     def predict(self, volume: Volume, case: str = "case") -> Prediction:
@@ -157,6 +171,7 @@ def load(
     mirrored: bool | None = None,
     body_crop: bool | None = None,
     coarse: str | Path | None = None,
+    fit_windows: bool | None = None,
     step: float = 0.5,
     aggregation: Aggregation = Aggregation.CASE,
     keep_attention: bool = False,
@@ -186,6 +201,7 @@ def load(
             mirrored=mirrored,
             body_crop=body_crop,
             coarse=coarse,
+            fit_windows=fit_windows,
             step=step,
             aggregation=aggregation,
             keep_attention=keep_attention,
@@ -211,7 +227,7 @@ def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) ->
     first = None
     if before := first_stage(source):
         first = load_model(request.for_first_stage(before, choice), say)
-    ready = ready_networks(source, choice, request.threads, say)
+    ready = ready_networks(source, choice, request.threads, say, with_strides=request.is_fast)
     if first is not None:
         _require_fit(first.model, ready.model)
     axes = ready.model.mirror_axes if request.is_mirrored else ()
@@ -221,9 +237,32 @@ def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) ->
         settings=dataclasses.replace(settings, mirror_axes=axes),
         choice=choice,
         first_stage=first,
+        weights_sha256=weights_sha256(source),
+        calibration=(
+            source.bundle.manifest.calibration if isinstance(source, OpenedBundle) else None
+        ),
         warnings=(*(first.warnings if first else ()), *ready.warnings),
     )
-    return _with_shortcuts(loaded, source, request, say) if request.is_fast else loaded
+    if not request.is_fast:
+        return loaded
+    fitted = _with_fitted_windows(loaded, ready, request.fit_windows)
+    return _with_shortcuts(fitted, source, request, say)
+
+
+def _with_fitted_windows(
+    loaded: LoadedModel, ready: ReadyNetworks, wanted: bool | None
+) -> LoadedModel:
+    about = (ready.model, ready.total_strides, loaded.choice.engine)
+    multiple = window_multiple(*about, wanted)
+    why_not = no_fitted_windows_because(*about) or "it was switched off"
+    return dataclasses.replace(
+        loaded,
+        settings=dataclasses.replace(loaded.settings, window_multiple=multiple),
+        shortcuts={
+            "fit_windows": multiple is not None,
+            "no_fit_windows_because": why_not if multiple is None else None,
+        },
+    )
 
 
 def _with_shortcuts(
@@ -242,6 +281,7 @@ def _with_shortcuts(
         crops_body=is_cropped,
         coarse=coarse,
         shortcuts={
+            **loaded.shortcuts,
             "precision": loaded.choice.precision,
             "mirrored": request.is_mirrored,
             "body_crop": is_cropped,
@@ -250,6 +290,7 @@ def _with_shortcuts(
             ),
             "coarse": str(coarse.model.source) if coarse else None,
             "coarse_precision": coarse.choice.precision if coarse else None,
+            "coarse_fit_windows": coarse.shortcuts["fit_windows"] if coarse else None,
         },
         warnings=(*loaded.warnings, *(coarse.warnings if coarse else ())),
     )

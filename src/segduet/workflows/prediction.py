@@ -4,115 +4,173 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest, utc
 from segduet.core.prediction import Prediction
 from segduet.core.volume import Volume
-from segduet.inference.answers_file import AnswerRow, write_answers
+from segduet.inference.answers_file import AnswerRow
+from segduet.inference.case_input import CaseInput
 from segduet.inference.cohort import Outcome, predict_cohort
 from segduet.inference.ensembles import EnsembleRule
-from segduet.inference.inputs import CaseInput, find_case_inputs
+from segduet.inference.inputs import find_case_inputs
+from segduet.inference.progress import FinishedCase, Progress, Stamps
 from segduet.io.images import read_stored_image, write_label_map
+from segduet.workflows.calibrated_prediction import (
+    Calibrator,
+    calibration_warnings,
+    calibrator_of,
+)
 from segduet.workflows.ensembles import LoadedEnsemble, load_models
-from segduet.workflows.head_files import write_attention, write_features
+from segduet.workflows.head_files import write_attention
 from segduet.workflows.load_request import COARSE_OFF, LoadRequest
 from segduet.workflows.loading import LoadedModel
 from segduet.workflows.models import Model
+from segduet.workflows.prediction_files import CohortOutcome, write_tables
+from segduet.workflows.prediction_record import arguments, identity, outcome_of
+from segduet.workflows.prediction_request import PredictRequest
 
 if TYPE_CHECKING:
     from segduet.workflows.cleaning import Cleaner
 
 log = logging.getLogger(__name__)
 
-ANSWERS_FILE = "predictions.csv"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictRequest:
-    """What to predict, with what, and how.
-
-    Attributes:
-        loading: which model, run how.
-        inputs: one folder of images, or image files.
-        keep_features: write what each head read, `features_<task>.npz` with one vector per case.
-        also: more models that answer together with the first, run alike.
-        ensemble: how the probabilities of several models are averaged; None: arithmetically.
-        cleanup: plan that mends the label maps; class answers stay what the networks said.
-    """
-
-    loading: LoadRequest
-    inputs: Sequence[Path]
-    out: Path
-    keep_features: bool = False
-    also: Sequence[Path] = ()
-    ensemble: EnsembleRule | None = None
-    cleanup: Path | None = None
-
 
 def predict(
     request: PredictRequest,
     on_case: Callable[[int, int, str], None] = lambda *_: None,
     say: Callable[[str], None] = log.info,
+    *,
+    loaded: tuple[LoadedModel, ...] | None = None,
 ) -> RunManifest:
     """Predicts every case; one that fails is reported by name and the others are still done (F80).
+
+    What is done stands in `progress.jsonl`, so a run that stopped can go on, and memory does not
+    grow with the cohort.
 
     Args:
         on_case: called with (cases done, cases in all, case id) after each case.
         say: told what takes long before the first case, such as a conversion.
+        loaded: what `load_answering` made of the same model and settings; None loads it.
 
     Returns:
         The manifest; `outcome["failed"]` lists the cases that failed.
 
     Raises:
         RequestError: model, folds or settings do not fit, an engine or device is not there, models
-            that answer other questions, or a cleanup plan for other labels.
+            that answer other questions, a cleanup plan for other labels, a calibration of another
+            model, or a prediction that is to be resumed was begun with another model or settings.
         DataError: no input, or damaged weights.
         StorageError: an answer could not be written; finished cases are kept.
     """
     started = time.time()
     cleaner = _cleaner(request.cleanup) if request.cleanup else None
-    loaded = _load(request, say)
+    calibration = request.calibration.read()
+    loaded = loaded or load_answering(request, say)
     model = loaded[0].model
     if cleaner is not None:
         cleaner.require_scheme(model.labels, whose=str(model.source))
+    calibrator = calibrator_of(request.calibration, calibration, loaded)
+    cases = share_of_cases(request, model)
+    with Progress(
+        request.out,
+        identity(request, loaded, calibrator),
+        shard=request.shard,
+        resume=request.resume,
+    ) as progress:
+        try:
+            waiting = [case for case in cases if not _is_done(case, progress, request, model)]
+            num_done = len(cases) - len(waiting)
+            answering = _answering(loaded, request, cleaner)
+            inputs = {case.case: case for case in waiting}
+            for outcome in _outcomes(answering, waiting, request, model):
+                images = inputs[outcome.case].stamps
+                progress.add(_finished(outcome, images, request, model, calibrator))
+                num_done += 1
+                on_case(num_done, len(cases), outcome.case)
+        finally:
+            done = _settled(progress, [case.case for case in cases], request, model, calibrator)
+    manifest = RunManifest(
+        command="predict",
+        arguments=arguments(request, loaded),
+        outcome=outcome_of(done, request, loaded, cleaner, calibrator),
+        warnings=[
+            *(warning for each in loaded for warning in each.warnings),
+            *(calibration_warnings(calibrator, request.loading, loaded[0]) if calibrator else ()),
+        ],
+        started=utc(started),
+        seconds=time.time() - started,
+    )
+    manifest.write(request.out, f"manifest{request.shard.suffix}.json")
+    return manifest
+
+
+def share_of_cases(request: PredictRequest, model: Model) -> Sequence[CaseInput]:
+    """The cases that a run predicts: all of the input, or its shard of them.
+
+    Raises:
+        RequestError: the answers would replace the images.
+        DataError: no input, or none that the model takes.
+    """
     cases = find_case_inputs(
         request.inputs[0] if len(request.inputs) == 1 else request.inputs,
         num_channels=model.description.num_channels,
         file_ending=model.description.file_ending,
     )
     _refuse_own_input(request.out, cases)
-    rows: list[AnswerRow] = []
-    features: dict[str, dict[str, np.ndarray]] = {}
-    regions: dict[str, Any] = {}
-    try:
-        for outcome in _outcomes(_answering(loaded, request, cleaner), cases, request, model):
-            rows.append(AnswerRow.of(outcome, model.tasks))
-            if isinstance(outcome, Prediction):
-                features[outcome.case] = dict(outcome.features)
-                if outcome.seen is not None:
-                    regions[outcome.case] = dataclasses.asdict(outcome.seen)
-            on_case(len(rows), len(cases), outcome.case)
-    finally:
-        if rows:
-            write_answers(request.out / ANSWERS_FILE, rows, model.tasks)
-        if request.keep_features:
-            write_features(request.out, features)
-    manifest = RunManifest(
-        command="predict",
-        arguments=_arguments(request, loaded),
-        outcome={**_outcome(rows, request, loaded, cleaner), "regions": regions},
-        warnings=[warning for each in loaded for warning in each.warnings],
-        started=utc(started),
-        seconds=time.time() - started,
+    return request.shard.of(cases)
+
+
+def _is_done(case: CaseInput, progress: Progress, request: PredictRequest, model: Model) -> bool:
+    """Whether an earlier run answered this case, and its label map is still there."""
+    has_mask = not model.segments or _mask(case.case, request, model).is_file()
+    return has_mask and progress.is_ok(case.case, case.stamps)
+
+
+def _mask(case: str, request: PredictRequest, model: Model) -> Path:
+    return request.out / f"{case}{model.description.file_ending}"
+
+
+def _finished(
+    outcome: Outcome,
+    images: Stamps,
+    request: PredictRequest,
+    model: Model,
+    calibrator: Calibrator | None,
+) -> FinishedCase:
+    row = (calibrator.row if calibrator else AnswerRow.of)(outcome, model.tasks)
+    if not isinstance(outcome, Prediction):
+        return FinishedCase(images=images, row=row)
+    features = outcome.features if request.keep_features else {}
+    return FinishedCase(
+        images=images,
+        row=row,
+        region=dataclasses.asdict(outcome.seen) if outcome.seen else None,
+        features={task: tuple(map(float, values)) for task, values in features.items()},
     )
-    manifest.write(request.out)
-    return manifest
+
+
+def _settled(
+    progress: Progress,
+    cases: Sequence[str],
+    request: PredictRequest,
+    model: Model,
+    calibrator: Calibrator | None,
+) -> CohortOutcome:
+    """Writes the tables of the cases that are done, and counts them."""
+    done = CohortOutcome.of(progress, cases)
+    if done.num_cases and request.shard.is_all:
+        write_tables(
+            request.out,
+            progress,
+            cases,
+            tasks=model.tasks,
+            with_features=request.keep_features,
+            judged=calibrator.columns if calibrator else None,
+        )
+    return done
 
 
 def _cleaner(plan: Path) -> "Cleaner":
@@ -121,8 +179,19 @@ def _cleaner(plan: Path) -> "Cleaner":
     return Cleaner(plan)
 
 
-def _load(request: PredictRequest, say: Callable[[str], None]) -> tuple[LoadedModel, ...]:
-    """The model, and those that answer together with it."""
+def load_answering(
+    request: PredictRequest, say: Callable[[str], None] = log.info
+) -> tuple[LoadedModel, ...]:
+    """Loads the model, and those that answer together with it.
+
+    Args:
+        request: which ones, run how.
+        say: told what takes long, such as a conversion.
+
+    Raises:
+        RequestError: they are not there, do not fit each other, or an option has no effect.
+        DataError: damaged weights.
+    """
     if request.ensemble is not None and not request.also:
         raise RequestError(
             "--ensemble",
@@ -161,30 +230,6 @@ def _answering(
     return lambda case, volume: cleaner.cleaned(together.predict(volume, case))
 
 
-def _outcome(
-    rows: Sequence[AnswerRow],
-    request: PredictRequest,
-    loaded: Sequence[LoadedModel],
-    cleaner: "Cleaner | None",
-) -> dict[str, Any]:
-    choice = loaded[0].choice
-    return {
-        "cases": len(rows),
-        "failed": {row.case: row.message for row in rows if row.status == "failed"},
-        "engine": {
-            "name": str(choice.engine),
-            "device": choice.device,
-            "precision": str(choice.precision),
-            "why": choice.why,
-            "threads": request.loading.threads,
-            "members": [member.engine.name for each in loaded for member in each.members],
-        },
-        "mode": request.loading.mode,
-        "shortcuts": dict(loaded[0].shortcuts),
-        "cleanup": cleaner.to_json() if cleaner else None,
-    }
-
-
 def _refuse_own_input(out: Path, cases: Sequence[CaseInput]) -> None:
     """A mask may be called like an image, and would replace it."""
     folders = {path.resolve().parent for case in cases for path in case.image_paths}
@@ -197,48 +242,15 @@ def _refuse_own_input(out: Path, cases: Sequence[CaseInput]) -> None:
         )
 
 
-def _arguments(request: PredictRequest, loaded: Sequence[LoadedModel]) -> dict[str, Any]:
-    model, first, asked = loaded[0].model, loaded[0].first_stage, request.loading
-    return {
-        "model": str(model.source),
-        "first_stage": (
-            {"model": str(first.model.source), "folds": list(first.model.folds)} if first else None
-        ),
-        "inputs": [str(p) for p in request.inputs],
-        "folds": list(model.folds),
-        "engine": asked.engine,
-        "device": asked.device,
-        "precision": asked.precision,
-        "threads": asked.threads,
-        "mode": asked.mode,
-        "mirrored": asked.is_mirrored,
-        "body_crop": asked.body_crop,
-        "coarse": str(asked.coarse) if asked.coarse else None,
-        "step": asked.step,
-        "aggregation": str(asked.aggregation),
-        "checkpoints": asked.checkpoints,
-        "features": request.keep_features,
-        "attention": asked.keep_attention,
-        "also": [
-            {"model": str(each.model.source), "folds": list(each.model.folds)}
-            for each in loaded[1:]
-        ],
-        "ensemble": str(request.ensemble) if request.ensemble else None,
-        "cleanup": str(request.cleanup) if request.cleanup else None,
-    }
-
-
 def _outcomes(
     answering: Callable[[str, Volume], Prediction],
     cases: Sequence[CaseInput],
     request: PredictRequest,
     model: Model,
 ) -> Iterator[Outcome]:
-    ending = model.description.file_ending
-
     def write(prediction: Prediction) -> None:
-        target = request.out / f"{prediction.case}{ending}"
         if prediction.label_map is not None:
+            target = _mask(prediction.case, request, model)
             write_label_map(target, prediction.label_map, prediction.geometry)
         write_attention(request.out, prediction)
 

@@ -34,11 +34,13 @@ class ReadyNetworks:
 
     Attributes:
         members: one per network, each on its engine.
+        total_strides: of each network, one number per spatial axis; empty unless asked for.
         warnings: what went otherwise than expected on the way, one sentence each.
     """
 
     model: Model
     members: tuple[Member, ...]
+    total_strides: tuple[tuple[int, ...], ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -58,7 +60,12 @@ def choose_runtime(source: Source, wanted: EngineRequest) -> EngineChoice:
 
 
 def ready_networks(
-    source: Source, choice: EngineChoice, threads: int | None, say: Callable[[str], None]
+    source: Source,
+    choice: EngineChoice,
+    threads: int | None,
+    say: Callable[[str], None],
+    *,
+    with_strides: bool = False,
 ) -> ReadyNetworks:
     """Loads a model's networks into the chosen engine.
 
@@ -67,6 +74,8 @@ def ready_networks(
         choice: as from `choose_runtime`.
         threads: of the engine on a CPU; None leaves the number to it.
         say: told what takes long.
+        with_strides: also find out the total strides, which takes torch a second for networks that
+            no plan describes.
 
     Raises:
         RequestError: a converter cannot convert this network, or the device is not there.
@@ -76,7 +85,7 @@ def ready_networks(
     graph = RUNTIMES[choice.engine].graph
     if graph is None:
         assert isinstance(source, OpenedFolder), "a bundle has no weights to choose torch for"
-        return _torch_networks(source.folder, choice, threads)
+        return _torch_networks(source.folder, choice, threads, with_strides=with_strides)
     if isinstance(source, OpenedFolder):
         bundle, warnings = get_or_convert(source.folder, graph, source.cache, say)
         path = source.folder.folder
@@ -89,7 +98,13 @@ def ready_networks(
         )
         for member in bundle.members
     )
-    return ReadyNetworks(model=_described(bundle, path), members=members, warnings=warnings)
+    strides = tuple(member.network.total_strides for member in bundle.members)
+    return ReadyNetworks(
+        model=_described(bundle, path),
+        members=members,
+        total_strides=strides if with_strides else (),
+        warnings=warnings,
+    )
 
 
 def _forms(source: Source, wanted: EngineRequest) -> ModelForms:
@@ -119,24 +134,28 @@ def _machine(wanted: EngineRequest) -> Machine:
 
 
 def _torch_networks(
-    folder: ModelFolder, choice: EngineChoice, threads: int | None
+    folder: ModelFolder, choice: EngineChoice, threads: int | None, *, with_strides: bool
 ) -> ReadyNetworks:
     import torch
 
     from segduet.inference.engines.torch_engine import Precision, TorchEngine
+    from segduet.networks.export_views import total_strides
     from segduet.training.allocator import keep_freed_memory
-    from segduet.workflows.trained_networks import describe, load_networks
+    from segduet.workflows.trained_networks import describe, load_networks, num_network_channels
 
     if choice.device == "cpu":
         keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     trained = load_networks(folder)
+    dims, num_channels = folder.configuration.num_spatial_dims, num_network_channels(folder)
+    measured = trained if with_strides else []
+    strides = tuple(total_strides(one.network, num_channels, dims) for one in measured)
     members = tuple(
         Member(
             engine=TorchEngine(
                 one.network,
-                num_spatial_dims=folder.configuration.num_spatial_dims,
+                num_spatial_dims=dims,
                 device=choice.device,
                 precision=Precision(choice.precision),
             ),
@@ -144,7 +163,7 @@ def _torch_networks(
         )
         for one in trained
     )
-    return ReadyNetworks(model=describe(folder, trained), members=members)
+    return ReadyNetworks(model=describe(folder, trained), members=members, total_strides=strides)
 
 
 def _engine(

@@ -98,6 +98,14 @@ def first_stage(source: Source) -> Path | None:
     return None
 
 
+def weights_sha256(source: Source) -> dict[str, str]:
+    """Network -> hash of the weights it was trained to, of which it may be a conversion."""
+    if isinstance(source, OpenedBundle):
+        return dict(source.bundle.manifest.source.weights_sha256)
+    folder, hashes = source.folder, source.cache.hashes
+    return {str(f.relative_to(folder.folder)): hashes.sha256(f) for f in folder.weights}
+
+
 def _unpacked(archive: Path, cache: ConversionCache) -> Bundle:
     name = f"bundle-{cache.hashes.sha256(archive)[:24]}"
     if found := cache.find(name):

@@ -86,8 +86,8 @@ def test_what_the_records_hold_stands_in_the_card(record: CardRecord) -> None:
     assert "| balancing | not in the record |" in training
     assert "| train cases of network 0 | 3 |" in card
     assert r"| 0 | lesion | dsc | 0.712 | 0.600 to 0.800 | 1 |  |" in scores
-    assert r"| 0 | lesion | hd95\_mm | none | none | 0 | no lesion |" in scores
-    assert r"| 0 | subtype | macro\_f1 | 0.500 | none | 1 | one case |" in scores
+    assert r"| 0 | lesion | hd95_mm | none | none | 0 | no lesion |" in scores
+    assert r"| 0 | subtype | macro_f1 | 0.500 | none | 1 | one case |" in scores
     assert "confusion" not in scores
     assert "chosen from 4 candidates" in scores
     assert r"| regions\[0\].dice | 0.9 |" in section(card, "What the conversion changed")
@@ -113,5 +113,5 @@ def test_the_card_lies_in_the_bundle(tmp_path: Path) -> None:
         tmp_path, extras=BundleExtras(evidence={"0": TrainingEvidence(run=RUN, scores=SCORES)})
     )
     card = (tmp_path / "MODEL_CARD.md").read_text()
-    assert card.startswith("# Model card: Dataset501\\_tiny, 3d\\_fullres\n")
+    assert card.startswith("# Model card: Dataset501_tiny, 3d_fullres\n")
     assert "0.712" in card

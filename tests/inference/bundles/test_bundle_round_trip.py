@@ -11,7 +11,12 @@ import pytest
 from segduet.core.errors import DataError, RequestError, StorageError
 from segduet.core.tasks import TaskScale
 from segduet.inference.bundles import packing
-from segduet.inference.bundles.manifest import BundleMember, BundleSource, parse_manifest
+from segduet.inference.bundles.manifest import (
+    BundleMember,
+    BundleSource,
+    CarriedCalibration,
+    parse_manifest,
+)
 from segduet.inference.bundles.opening import (
     is_bundle,
     open_bundle_archive,
@@ -82,7 +87,7 @@ def test_a_bundle_may_hold_a_coarse_one_and_reports(tmp_path: Path) -> None:
         folder,
         extras=BundleExtras(
             gate={"passed": True, "regions": [{"dice": 0.999}]},
-            calibration={"subtype": {"temperature": 1.25}},
+            calibration=CarriedCalibration.of({"subtype": {"temperature": 1.25}}),
             coarse="coarse",
         ),
     )
@@ -92,8 +97,20 @@ def test_a_bundle_may_hold_a_coarse_one_and_reports(tmp_path: Path) -> None:
     assert opened.coarse.mirror_axes == ()
     assert opened.coarse.folder == tmp_path / "again" / "coarse"
     assert opened.manifest.gate == {"passed": True, "regions": [{"dice": 0.999}]}
-    assert opened.manifest.calibration == {"subtype": {"temperature": 1.25}}
+    assert opened.manifest.calibration is not None
+    assert opened.manifest.calibration.content == {"subtype": {"temperature": 1.25}}
     assert open_bundle_folder(folder, verify=True).coarse is not None
+
+
+def test_a_calibration_that_was_changed_is_refused(tmp_path: Path) -> None:
+    """B16, B20: its hash stands beside it."""
+    write_sound(
+        tmp_path, extras=BundleExtras(calibration=CarriedCalibration.of({"temperature": 1.25}))
+    )
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("1.25", "1.26"))
+    with pytest.raises(DataError, match=r"calibration.*it was changed"):
+        open_bundle_folder(tmp_path, verify=False)
 
 
 def test_members_keep_their_own_scales_and_share_their_questions(tmp_path: Path) -> None:
@@ -126,7 +143,13 @@ def test_members_keep_their_own_scales_and_share_their_questions(tmp_path: Path)
             "members/0/other.xml",
         ),
         (
-            {"members": [BundleMember(name="0", network=network(num_spatial_dims=2))]},
+            {
+                "members": [
+                    BundleMember(
+                        name="0", network=network(num_spatial_dims=2, total_strides=(4, 4))
+                    )
+                ]
+            },
             "2 dimensions",
         ),
         ({"extras": BundleExtras(coarse="coarse")}, "coarse/manifest.json"),

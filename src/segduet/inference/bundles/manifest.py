@@ -5,6 +5,7 @@ A bundle is a folder, or the same folder as one archive: `manifest.json`, `plans
 bundle for the coarse look in a folder of its own.
 """
 
+import hashlib
 import json
 import re
 from pathlib import PurePosixPath
@@ -120,6 +121,31 @@ class BundleMember(BaseModel):
         return [f"{self.folder}/{n}" for n in [*names, *([self.weights] if self.weights else [])]]
 
 
+class CarriedCalibration(BaseModel):
+    """What calibrates the answers, as `segduet calibrate learn` wrote it.
+
+    Attributes:
+        sha256: of the content, as compact JSON with sorted keys.
+        content: plain types.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: Sha256
+    content: dict[str, JsonValue]
+
+    @classmethod
+    def of(cls, content: dict[str, JsonValue]) -> "CarriedCalibration":
+        """The content with its hash."""
+        return cls(sha256=_digest(content), content=content)
+
+    @model_validator(mode="after")
+    def _is_unchanged(self) -> "CarriedCalibration":
+        if (found := _digest(self.content)) != self.sha256:
+            raise ValueError(f"the calibration has the hash {found}: it was changed")
+        return self
+
+
 class BundleManifest(BaseModel):
     """Content of a bundle's `manifest.json`.
 
@@ -148,7 +174,7 @@ class BundleManifest(BaseModel):
     members: tuple[BundleMember, ...] = Field(min_length=1)
     files: dict[str, FileRecord]
     gate: dict[str, JsonValue] | None = None
-    calibration: dict[str, JsonValue] | None = None
+    calibration: CarriedCalibration | None = None
     coarse: PlainName | None = None
 
     @model_validator(mode="after")
@@ -207,6 +233,11 @@ def parse_manifest(content: bytes, *, where: str) -> BundleManifest:
             remedy="Export the model again with this version of segduet.",
         )
     return validated(BundleManifest, parsed, where=where)
+
+
+def _digest(content: dict[str, JsonValue]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ FROM_RECORD = "*filled from the record*"
 NEEDS_PERSON = "*needs a person*"
 _NOT_RECORDED = "not in the record"
 
-#: What no record of ours knows.
-_OPEN_PARTS = (
+#: What no record of ours knows: title, and what a person is to write.
+OPEN_PARTS = (
     ("Owner and contact", "who answers for this model, and where to write"),
     ("Licence", "of the weights, and what the licences of the data allow"),
     ("Intended use", "by whom, for what decision, and with whose review"),
@@ -34,7 +34,8 @@ _OPEN_PARTS = (
     ("Risks and known failures", "what goes wrong, how one notices, and what then"),
 )
 
-_SETTINGS = (
+#: What is told of a training: label, and path in its run.json.
+SETTINGS = (
     ("recipe", "recipe.name"),
     ("answers", "recipe.answers"),
     ("epochs done", "epochs_done"),
@@ -57,6 +58,9 @@ _SETTINGS = (
     ("device", "device"),
     ("precision", "precision"),
 )
+
+#: What Markdown, HTML or a formula may begin with.
+_MEANINGFUL = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|[\\`*{}\[\]<>#|~&$]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +112,12 @@ def model_card(record: CardRecord) -> str:
 
 
 def plain(value: object) -> str:
-    """A value from a record as Markdown that shows it literally, on one line."""
+    """A value from a record as Markdown that shows it literally, on one line.
+
+    An underscore between letters or digits stays as it is: it means nothing there.
+    """
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", text)
+    return _MEANINGFUL.sub(r"\\\g<0>", text)
 
 
 def _heading(title: str, status: str) -> list[str]:
@@ -173,12 +180,13 @@ def _training(record: CardRecord) -> list[str]:
     if not any(runs):
         missing = "No record of the training came with the model (no run.json)."
         return [*_heading("Training", NEEDS_PERSON), missing, ""]
-    rows = [(label, *(_setting(run, key) for run in runs)) for label, key in _SETTINGS]
+    rows = [(label, *(setting(run, key) for run in runs)) for label, key in SETTINGS]
     columns = ("setting", *(f"network {member.name}" for member in record.members))
     return [*_heading("Training", FROM_RECORD), *_table(columns, rows)]
 
 
-def _setting(run: Mapping[str, Any] | None, key: str) -> object:
+def setting(run: Mapping[str, Any] | None, key: str) -> object:
+    """The entry of a run.json at a path such as `recipe.name`; "not in the record" without it."""
     value: Any = run
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -190,7 +198,7 @@ def _scores(record: CardRecord) -> list[str]:
     if not measured:
         missing = "No measured scores came with the model (no summary.json)."
         return [*_heading("Measured scores", NEEDS_PERSON), missing, ""]
-    rows = [(member.name, *row) for member, scores in measured for row in _score_rows(scores)]
+    rows = [(member.name, *row) for member, scores in measured for row in score_rows(scores)]
     columns = ("network", "of", "metric", "value", "95 % interval", "cases", "remark")
     notes = [
         f"Network {plain(m.name)}: {plain(s.get('n_cases', _NOT_RECORDED))} cases; chosen from"
@@ -203,7 +211,8 @@ def _scores(record: CardRecord) -> list[str]:
     return [*_heading("Measured scores", FROM_RECORD), *_table(columns, rows), *notes, ""]
 
 
-def _score_rows(scores: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+def score_rows(scores: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    """Subject, metric, value, interval, n and remark of every figure of a summary.json."""
     for kind, value_key in (("segmentation", "mean"), ("classification", "value")):
         for subject, metrics in scores.get(kind, {}).items():
             for name, figure in metrics.items():
@@ -245,7 +254,7 @@ def _flat(content: Any, key: str = "") -> Iterator[tuple[str, object]]:
 
 def _open_parts(_record: CardRecord) -> list[str]:
     lines: list[str] = []
-    for title, question in _OPEN_PARTS:
+    for title, question in OPEN_PARTS:
         lines += [*_heading(title, NEEDS_PERSON), f"To be written: {question}.", ""]
     return lines
 

@@ -24,6 +24,7 @@ from segduet.inference.bundles.manifest import (
     BundleManifest,
     BundleMember,
     BundleSource,
+    CarriedCalibration,
     FileRecord,
 )
 from segduet.inference.bundles.model_card import CardRecord, TrainingEvidence, model_card
@@ -38,13 +39,13 @@ class BundleExtras:
     Attributes:
         evidence: member name -> what is known of its training; for the model card.
         gate: report of the accuracy gate, plain types.
-        calibration: what calibrates the answers' probabilities, plain types.
+        calibration: what calibrates the answers' probabilities.
         coarse: name of a sub-folder that is a bundle already, for the coarse look.
     """
 
     evidence: dict[str, TrainingEvidence] = field(default_factory=dict)
     gate: dict[str, JsonValue] | None = None
-    calibration: dict[str, JsonValue] | None = None
+    calibration: CarriedCalibration | None = None
     coarse: str | None = None
 
 
