@@ -80,6 +80,11 @@ def test_schema_of_summary_json(tmp_path):
     assert macro["n"] == 4
     assert content["classification"]["kind"]["confusion_matrix"]["counts"] == [[2, 0], [2, 0]]
     assert (content["baselines"], content["targets"]) == ({}, [])
+    assert (content["regions"], content["subgroups"]) == (["organ", "cyst"], {})
+    assert content["tasks"] == [TASK.model_dump(mode="json", exclude={"scale"})]
+    assert set(content["dsc_by_answer"]["kind"]) == {"organ", "cyst", "mean_foreground"}
+    assert macro["p_chance"] == 1.0  # always the same answer
+    assert macro["optimism"] > 0
     json.dumps(content, allow_nan=False)
 
 

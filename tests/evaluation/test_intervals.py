@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from segduet.core.scores import Estimate
 from segduet.evaluation.intervals import (
@@ -87,11 +88,13 @@ def macro_f1_estimate(matrix: np.ndarray) -> Estimate:
     def statistic(weights: np.ndarray) -> np.ndarray:
         return macro_f1(confusion_matrix(reference, predicted, num_classes=3, weights=weights))
 
-    return statistic_estimate(statistic, names(len(reference)), seed=0, undefined="absent")
+    return statistic_estimate(
+        statistic, names(len(reference)), seed=0, undefined="absent", kind="score"
+    )
 
 
 def test_interval_of_a_published_macro_f1():
-    """F83, seeds.md 1.2: 25 of 36 right, macro-F1 .7037 with interval .54 to .84."""
+    """F83, seeds.md 1.2: 25 of 36 right, macro-F1 .7037 with percentiles .54 to .84."""
     estimate = macro_f1_estimate(np.array([[7, 2, 0], [1, 10, 4], [1, 3, 8]]))
     assert estimate.value == pytest.approx(0.7037, abs=5e-5)
     assert estimate.ci95 == pytest.approx((0.54, 0.84), abs=0.015)
@@ -101,6 +104,59 @@ def test_interval_of_a_published_macro_f1():
 def test_perfect_answers_have_a_value_but_no_interval():
     estimate = macro_f1_estimate(np.diag([20, 20, 20]))
     assert (estimate.value, estimate.ci95) == (1.0, None)
+    assert "no uncertainty" in estimate.reason
+
+
+def share_estimate(num_right: int, num_cases: int, **options) -> Estimate:
+    is_right = np.arange(num_cases) < num_right
+    return statistic_estimate(
+        lambda weights: weights @ is_right / weights.sum(-1),
+        options.pop("patients", names(num_cases)),
+        seed=0,
+        undefined="",
+        **options,
+    )
+
+
+def test_score_interval_of_a_plain_share_is_wilsons():
+    """46 of 50 right: Wilson's interval, with t(49) for z and n - 1 for n, by hand."""
+    share, n, t = 46 / 50, 49, 2.0096
+    middle = (share + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t / (1 + t**2 / n) * np.sqrt(share * (1 - share) / n + t**2 / (4 * n**2))
+    found = share_estimate(46, 50, kind="score")
+    assert found.ci95 == pytest.approx((middle - half, middle + half), abs=0.004)
+    assert found.ci95[1] < 1
+
+
+def test_score_interval_of_copied_cases_is_no_narrower():
+    """Twenty patients with five equal cases each know no more than twenty cases."""
+    owners = np.repeat(names(20), 5).tolist()
+    copied = share_estimate(90, 100, kind="score", patients=owners)
+    assert copied.ci95 == pytest.approx(share_estimate(18, 20, kind="score").ci95, abs=0.002)
+
+
+def test_limits_of_shares_stay_between_0_and_1_those_of_differences_need_not():
+    """One of twenty wrong: t reaches beyond 1, which a difference may and a share may not."""
+    limits = {kind: share_estimate(19, 20, kind=kind).ci95 for kind in ("score", "logit", "t")}
+    assert limits["t"][1] > 1
+    assert 0 < limits["score"][0] < limits["score"][1] < 1
+    assert 0 < limits["logit"][0] < limits["logit"][1] < 1
+    assert limits["t"][0] > max(limits["score"][0], limits["logit"][0])
+
+
+def test_few_patients_widen_the_interval_of_a_mean():
+    """Normal resamples would give Student's interval: of four patients, 3.18 errors, not 1.96."""
+    values = [0.4, 0.5, 0.6, 0.7]
+    low, high = mean_estimate(values, names(4), seed=0).ci95
+    nominal = stats.bootstrap((values,), np.mean, method="BCa", rng=0).confidence_interval
+    assert low < nominal.low
+    assert high > nominal.high
+
+
+def test_patients_of_equal_means_have_no_interval():
+    """Their values differ, but no draw of patients shows it."""
+    estimate = mean_estimate([0.4, 0.6, 0.4, 0.6], ["a", "a", "b", "b"], seed=0)
+    assert (estimate.value, estimate.ci95) == (pytest.approx(0.5), None)
     assert "no uncertainty" in estimate.reason
 
 

@@ -85,3 +85,15 @@ def test_equal_to_scikit_learn_with_and_without_repeats(seed):
         wanted = sklearn_metrics.average_precision_score(positive, scores)
         assert precision == pytest.approx(wanted, abs=1e-12)
         assert area == pytest.approx(sklearn_metrics.roc_auc_score(positive, scores), abs=1e-12)
+
+
+def test_found_and_left_alone_equal_scikit_learns_recall():
+    """F82: of the positive and of the negative class."""
+    rng = np.random.default_rng(3)
+    truth, said = rng.integers(0, 2, (2, 50))
+    matrix = confusion_matrix(truth, said, num_classes=2)
+    for metric, label in ((sensitivity, 1), (specificity, 0)):
+        wanted = sklearn_metrics.recall_score(truth, said, pos_label=label)
+        assert float(metric(matrix)) == pytest.approx(wanted, abs=1e-12)
+    rank = sklearn_metrics.mean_absolute_error(truth, said)
+    assert float(rank_error(matrix)) == pytest.approx(rank, abs=1e-12)

@@ -9,7 +9,10 @@ from segduet.metrics.confusion import (
     balanced_accuracy,
     confusion_matrix,
     macro_f1,
+    matthews,
     per_class_f1,
+    positive_likelihood_ratio,
+    ratio,
 )
 
 # published by a system for the same task: 25 of 36 cases right
@@ -74,3 +77,34 @@ def test_equal_to_scikit_learn(shared_data):
         }
         for name, value in ours.items():
             assert float(value) == pytest.approx(expected[name], abs=1e-9), (entry["id"], name)
+
+
+def test_a_single_case_counts_as_a_class():
+    """One case of class 0, wrong; two of class 1, right: recalls 0 and 1; F1 0 and 4/5."""
+    matrix = confusion_matrix(np.array([0, 1, 1]), np.array([1, 1, 1]), num_classes=2)
+    assert float(balanced_accuracy(matrix)) == 1 / 2
+    assert per_class_f1(matrix).tolist() == pytest.approx([0.0, 4 / 5])
+    alone = confusion_matrix(np.array([0]), np.array([0]), num_classes=2)
+    assert float(macro_f1(alone)) == 1 / 2
+    assert float(matthews(alone)) != float(matthews(alone))  # no variance, no correlation
+
+
+def test_hand_worked_correlation_of_classes():
+    """4 and 6 cases, 3 and 4 right: (3 * 4 - 2 * 1) / sqrt(5 * 4 * 6 * 5)."""
+    matrix = np.array([[4.0, 2.0], [1.0, 3.0]])
+    assert float(matthews(matrix)) == pytest.approx((4 * 3 - 2 * 1) / np.sqrt(5 * 5 * 4 * 6))
+    assert float(matthews(matrix[::-1])) == pytest.approx(-10 / np.sqrt(600))
+
+
+def test_hand_worked_likelihood_ratio():
+    """3 of 4 positives found, 2 of 6 negatives called positive: (3/4) / (2/6)."""
+    matrix = np.array([[4.0, 2.0], [1.0, 3.0]])
+    assert float(positive_likelihood_ratio(matrix)) == pytest.approx(9 / 4)
+    no_alarm = np.array([[6.0, 0.0], [1.0, 3.0]])
+    assert np.isnan(positive_likelihood_ratio(no_alarm))
+
+
+def test_a_quotient_by_nothing_is_undefined():
+    assert ratio(np.array([1, 0, 6]), np.array([0, 0, 4])) == pytest.approx(
+        [np.nan, np.nan, 1.5], nan_ok=True
+    )

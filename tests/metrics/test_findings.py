@@ -37,3 +37,7 @@ def test_equal_to_scikit_learn_with_repeats():
         wanted = sklearn_metrics.f1_score(*repeated, average="macro", zero_division=0)
         assert f1.mean() == pytest.approx(wanted, abs=1e-12)
         assert match == pytest.approx(sklearn_metrics.accuracy_score(*repeated), abs=1e-12)
+
+
+def test_one_case_is_a_case():
+    assert finding_f1(TRUTH[1:2], ANSWER[1:2]).tolist() == [0.0, 1.0]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segduet.metrics.overlap import dsc, iou
+from segduet.metrics.overlap import dsc, f_beta, iou, precision, recall
 
 
 def masks(reference: list[int], prediction: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -80,3 +80,23 @@ def test_equal_to_third_party_tools(shared_data):
                 assert ours == pytest.approx(expected, abs=1e-6), (entry["id"], tool, metric)
                 compared += 1
     assert compared > 200
+
+
+def test_hand_counted_shares_and_their_weighted_mean():
+    """2 shared of 3 and 4 voxels: precision 2/4, recall 2/3, F3 = 10 * 2 / (9 * 3 + 4)."""
+    pair = masks([1, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 0])
+    assert precision(*pair).value == 1 / 2
+    assert recall(*pair).value == 2 / 3
+    assert f_beta(*pair, beta=3).value == pytest.approx(20 / 31, abs=1e-15)
+    assert f_beta(*pair, beta=2).value == pytest.approx(10 / 16, abs=1e-15)
+    assert f_beta(*pair, beta=1) == dsc(*pair)
+
+
+def test_why_there_is_no_precision_or_recall():
+    """Nothing was claimed; there was nothing to find; neither of them."""
+    assert precision(*masks([1, 0], [0, 0])).reason == "the predicted mask is empty"
+    assert recall(*masks([0, 0], [1, 0])).reason == "the reference mask is empty"
+    for metric in (precision, recall):
+        assert metric(*masks([0, 0], [0, 0])).reason == "both masks are empty"
+    assert precision(*masks([0, 0], [1, 0])).value == 0.0
+    assert recall(*masks([1, 0], [0, 0])).value == 0.0

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from segduet.metrics.probability import auroc, brier, ece, ece_kde
+from segduet.metrics.probability import auroc, brier, ece, ece_kde, macro_average_precision
 
 
 def test_hand_worked_ranking_with_a_tie():
@@ -77,3 +77,41 @@ def test_hand_worked_kernel_calibration():
     value = ece_kde(np.array([0, 0, 1, 1]), probabilities)
     assert float(value) == pytest.approx(((0.8 - 1 / 3) + (0.8 - 2 / 3)) / 2)
     assert np.isnan(ece_kde(np.array([0]), probabilities[:1]))
+
+
+def test_bins_of_calibration_end_at_their_upper_edge():
+    """Four bins: .25 lies in the first, .5 in the second, .6 in the third.
+
+    Gaps: |1 - .25|, |0 - .5| and |1 - .6|, one case each.
+    """
+    chances = np.array([[0.25, 0.25, 0.25, 0.25], [0.5, 0.2, 0.2, 0.1], [0.6, 0.2, 0.1, 0.1]])
+    value = ece(np.array([0, 1, 0]), chances, num_bins=4)
+    assert float(value) == pytest.approx((0.75 + 0.5 + 0.4) / 3)
+
+
+def test_a_case_of_the_first_bin_is_not_weighed_against_one_of_the_second():
+    """In one bin their gaps of +.75 and -.4 would partly cancel."""
+    chances = np.array([[0.25, 0.25, 0.25, 0.25], [0.4, 0.2, 0.2, 0.2]])
+    assert float(ece(np.array([0, 1]), chances, num_bins=4)) == pytest.approx((0.75 + 0.4) / 2)
+
+
+def test_certain_answers_have_neighbours_too():
+    """A certain and right case beside a certain and wrong one: each sees the other's."""
+    certain = np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert float(ece_kde(np.array([0, 1]), certain)) == pytest.approx((1 + 0) / 2)
+
+
+def test_a_lonely_case_is_held_against_its_nearest_however_far():
+    """With a narrow kernel both densities are below the smallest number there is."""
+    chances = np.array([[0.5, 0.5], [0.99, 0.01]])
+    value = ece_kde(np.array([1, 0]), chances, bandwidth=0.0005)
+    assert float(value) == pytest.approx((abs(1 - 0.5) + abs(0 - 0.99)) / 2)
+
+
+def test_hand_worked_mean_of_precisions_over_classes():
+    """Class 0 ranks + - +, class 1 ranks - + -. With a third class nobody has: undefined."""
+    truth, first = np.array([0, 0, 1]), np.array([0.9, 0.8, 0.85])
+    chances = np.stack([first, 1 - first], axis=1)
+    value = macro_average_precision(truth, chances)
+    assert float(value) == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
+    assert np.isnan(macro_average_precision(truth, np.pad(chances, ((0, 0), (0, 1)))))

@@ -68,3 +68,9 @@ def test_equal_to_scikit_learn_and_scipy_with_repeats(seed):
             stats.spearmanr(*repeated).statistic,
         ]
         assert values == pytest.approx(wanted, abs=1e-10)
+
+
+def test_a_large_offset_does_not_drown_what_is_explained():
+    """Years, Hounsfield units, grams: 1e7 more on both sides changes no error."""
+    wanted = float(r_squared(TRUTH, ANSWER))
+    assert float(r_squared(TRUTH + 1e7, ANSWER + 1e7)) == pytest.approx(wanted, rel=1e-9)

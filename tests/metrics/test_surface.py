@@ -11,6 +11,7 @@ from segduet.metrics.surface import (
     masd_mm,
     nsd,
     surface_distances,
+    union_box,
 )
 
 
@@ -95,3 +96,33 @@ def test_distances_grow_with_the_spacing_and_do_not_depend_on_the_order_of_the_m
     for metric in (hd_mm, hd95_mm, assd_mm, masd_mm):
         assert metric(swapped).value == pytest.approx(metric(distances).value)
         assert metric(doubled).value == pytest.approx(2 * metric(distances).value)
+
+
+def test_the_same_mask_is_near_at_every_tolerance():
+    one = voxels((1, 1, 1), (1, 2, 1))
+    distances = surface_distances(one, one, spacing_mm=(1.0, 1.0, 1.0))
+    assert nsd(distances, tolerance_mm=0.0).value == 1.0
+
+
+def test_the_smallest_box_around_both_masks():
+    pair = voxels((1, 2, 3)), voxels((3, 2, 6))
+    assert union_box(*pair) == (slice(1, 4), slice(2, 3), slice(3, 7))
+    assert union_box(pair[0], np.zeros_like(pair[0])) == (slice(1, 2), slice(2, 3), slice(3, 4))
+    assert voxels((1, 2, 3))[union_box(*map(np.zeros_like, pair))].size == 0
+
+
+def test_a_hole_is_a_surface_and_the_edge_of_the_image_too():
+    """A 3 x 3 x 3 cube that fills the image has 26 surface voxels, with and without its middle."""
+    filled = np.ones((3, 3, 3), dtype=bool)
+    hollow = filled.copy()
+    hollow[1, 1, 1] = False
+    distances = surface_distances(filled, hollow, spacing_mm=(2.0, 1.0, 1.0))
+    assert distances.of_reference.tolist() == [0.0] * 26
+    assert distances.of_prediction.tolist() == [0.0] * 26
+
+
+def test_without_the_other_mask_every_point_is_infinitely_far():
+    empty, two = voxels(), voxels((1, 1, 1), (1, 1, 2))
+    distances = surface_distances(two, empty, spacing_mm=(1.0, 1.0, 1.0))
+    assert distances.of_reference.tolist() == [np.inf, np.inf]
+    assert distances.of_prediction.tolist() == []

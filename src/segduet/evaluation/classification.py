@@ -14,8 +14,20 @@ from segduet.core.answers import (
 )
 from segduet.core.scores import CaseScores, Estimate
 from segduet.core.tasks import TaskSpec
-from segduet.evaluation.intervals import statistic_estimate
+from segduet.evaluation.intervals import IntervalKind, statistic_estimate
 from segduet.evaluation.measures import Measure, task_measures
+
+#: Intervals of figures that are shares or mean shares, and of rankings; others have percentiles.
+_INTERVALS: Mapping[str, IntervalKind] = {
+    "macro_f1": "score",
+    "balanced_accuracy": "score",
+    "accuracy": "score",
+    "sensitivity": "score",
+    "specificity": "score",
+    "exact_match": "score",
+    "auroc": "logit",
+    "average_precision": "logit",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +68,7 @@ class TaskFigures:
         auroc_by_class: finding -> estimate; empty for other kinds.
         confusion: (K, K) counts, rows are the reference; empty where classes do not exclude one
             another.
+        p_chance: metric name -> p against chance (`evaluation.chance`), where it was tested.
     """
 
     classes: tuple[str, ...]
@@ -64,16 +77,17 @@ class TaskFigures:
     f1_by_class: Mapping[str, Estimate] = field(default_factory=dict)
     auroc_by_class: Mapping[str, Estimate] = field(default_factory=dict)
     confusion: tuple[tuple[int, ...], ...] = ()
+    p_chance: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """`{METRIC: {value, ci95, n}}` and, where the kind has them, figures by class.
 
         Beside the metrics stand `f1_by_class`, `auroc_by_class` (findings) and `confusion_matrix`
-        (exclusive classes). A metric with a unit names it under `unit`.
+        (exclusive classes). A metric with a unit names it under `unit`, one that was tested has
+        `p_chance`.
         """
         content: dict[str, Any] = {
-            name: estimate_json(e) | ({"unit": self.units[name]} if name in self.units else {})
-            for name, e in self.metrics.items()
+            name: estimate_json(e) | self._remarks(name) for name, e in self.metrics.items()
         }
         for key, figures in (
             ("f1_by_class", self.f1_by_class),
@@ -89,6 +103,15 @@ class TaskFigures:
                 "counts": [list(row) for row in self.confusion],
             }
         return content
+
+    def _remarks(self, metric: str) -> dict[str, Any]:
+        remarks = {"unit": self.units, "p_chance": self.p_chance}
+        return {key: found[metric] for key, found in remarks.items() if metric in found}
+
+
+def interval_kind(metric: str) -> IntervalKind:
+    """Which interval one run's figure has: by its coverage in simulated cohorts."""
+    return _INTERVALS.get(metric, "percentile")
 
 
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
@@ -137,10 +160,16 @@ def task_figures(answers: TaskAnswers, *, seed: int) -> TaskFigures:
     """
     measures = task_measures(answers.task, answers.reference, answers.probabilities)
 
-    def estimates(wanted: Mapping[str, Measure]) -> dict[str, Estimate]:
+    def estimates(
+        wanted: Mapping[str, Measure], by_class: IntervalKind | None = None
+    ) -> dict[str, Estimate]:
         return {
             name: statistic_estimate(
-                m.statistic, answers.patients, seed=seed, undefined=m.undefined
+                m.statistic,
+                answers.patients,
+                seed=seed,
+                undefined=m.undefined,
+                kind=by_class or interval_kind(name),
             )
             for name, m in wanted.items()
         }
@@ -152,8 +181,8 @@ def task_figures(answers: TaskAnswers, *, seed: int) -> TaskFigures:
         classes=answers.task.classes,
         metrics=estimates(measures.overall),
         units={name: m.unit for name, m in measures.overall.items() if m.unit},
-        f1_by_class=estimates(measures.f1_by_class),
-        auroc_by_class=estimates(measures.auroc_by_class),
+        f1_by_class=estimates(measures.f1_by_class, "score"),
+        auroc_by_class=estimates(measures.auroc_by_class, "logit"),
         confusion=tuple(tuple(row) for row in counts),
     )
 

@@ -12,15 +12,22 @@ from segduet.core.files import read_json, write_json
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores, Estimate, Score
 from segduet.core.tasks import TaskSpec
+from segduet.evaluation import region_values
+from segduet.evaluation.answer_split import AnswerSplit, dsc_by_answer
 from segduet.evaluation.baselines import Baseline
+from segduet.evaluation.chance import CHANCE_TEXT, chance_p_values
 from segduet.evaluation.classification import TaskFigures, collect_answers, task_figures
-from segduet.evaluation.intervals import NUM_RESAMPLES, mean_estimate
+from segduet.evaluation.intervals import INTERVAL_TEXT, mean_estimate
+from segduet.evaluation.optimism import OPTIMISM_TEXT, with_optimism
 from segduet.evaluation.scoring import scored_regions
+from segduet.evaluation.subgroups import GAP_TEXT, subgroup_json
 from segduet.evaluation.targets import Target, judge_targets
 from segduet.metrics.declared import SEGMENTATION_METRICS
 
 SCHEMA_VERSION = 1
-MEAN_FOREGROUND = "mean_foreground"
+MEAN_FOREGROUND = region_values.MEAN_FOREGROUND
+#: case -> its group
+Groups = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +76,10 @@ class CohortSummary:
         selected_from: candidates (epochs, configurations) the model was chosen from on these
             cases; 1 where these cases had no part in the choice.
         seed: of the resampling.
+        regions: declared regions, which `mean_foreground` averages.
+        tasks: the questions, as declared.
+        dsc_by_answer: task -> region -> DSC of rightly and of wrongly answered cases.
+        subgroups: what cases were divided by -> figures by group, see `subgroup_json`.
     """
 
     num_cases: int
@@ -79,17 +90,33 @@ class CohortSummary:
     baselines: Mapping[str, tuple[str, Mapping[str, TaskFigures]]] = field(default_factory=dict)
     targets: Sequence[Mapping[str, Any]] = ()
     nsd_tolerance_mm: float | None = None
+    regions: Sequence[str] = ()
+    tasks: Sequence[TaskSpec] = ()
+    dsc_by_answer: Mapping[str, Mapping[str, AnswerSplit]] = field(default_factory=dict)
+    subgroups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `summary.json`, plain types, no NaN."""
         return {
             "schema_version": SCHEMA_VERSION,
             "n_cases": self.num_cases,
-            "segmentation": {
-                region: {metric: figure.to_json() for metric, figure in figures.items()}
-                for region, figures in self.segmentation.items()
+            "regions": list(self.regions),
+            "tasks": [task.model_dump(mode="json", exclude={"scale"}) for task in self.tasks],
+            "segmentation": with_optimism(
+                {
+                    region: {metric: figure.to_json() for metric, figure in figures.items()}
+                    for region, figures in self.segmentation.items()
+                },
+                self.selected_from,
+            ),
+            "classification": with_optimism(
+                {t: f.to_json() for t, f in self.classification.items()}, self.selected_from
+            ),
+            "dsc_by_answer": {
+                task: {region: split.to_json() for region, split in of_task.items()}
+                for task, of_task in self.dsc_by_answer.items()
             },
-            "classification": {t: f.to_json() for t, f in self.classification.items()},
+            "subgroups": {by: dict(content) for by, content in self.subgroups.items()},
             "baselines": {
                 name: {
                     "description": text,
@@ -100,8 +127,8 @@ class CohortSummary:
             "targets": [dict(row) for row in self.targets],
             "nsd_tolerance_mm": self.nsd_tolerance_mm,
             "selected_from": self.selected_from,
-            "interval": f"95 % bootstrap over patients, {NUM_RESAMPLES} resamples: BCa for means, "
-            "percentile for class figures",
+            "interval": INTERVAL_TEXT,
+            "definitions": _DEFINITIONS,
             "seed": self.seed,
         }
 
@@ -120,6 +147,7 @@ def summarize(
     baselines: Sequence[Baseline] = (),
     targets: Sequence[Target] = (),
     nsd_tolerance_mm: float | None = None,
+    groups: Mapping[str, Groups] | None = None,
 ) -> CohortSummary:
     """Figures of a cohort, each with its interval and number of cases.
 
@@ -132,19 +160,26 @@ def summarize(
         baselines: answers to report beside the model's.
         targets: thresholds to judge.
         nsd_tolerance_mm: what the surfaces of `cases` were measured with; None without surfaces.
+        groups: what cases are divided by -> the group of each case; None divides by nothing.
     """
     assert selected_from >= 1, selected_from
     has_masks = any(case.segmentation for case in cases)
+    regions = tuple(labels.foreground) if has_masks else ()
     measured = CohortSummary(
         num_cases=len(cases),
         segmentation=_segmentation(cases, labels, seed=seed) if has_masks else {},
-        classification={
-            task.name: task_figures(collect_answers(cases, task), seed=seed) for task in tasks
-        },
+        classification={task.name: _tested_figures(cases, task, seed=seed) for task in tasks},
         baselines=_baselines(cases, tasks, baselines, seed=seed),
         selected_from=selected_from,
         seed=seed,
         nsd_tolerance_mm=nsd_tolerance_mm if has_masks else None,
+        regions=regions,
+        tasks=tasks,
+        dsc_by_answer=dsc_by_answer(cases, regions, tasks, seed=seed),
+        subgroups={
+            by: subgroup_json(cases, of_case, regions, tasks, seed=seed)
+            for by, of_case in (groups or {}).items()
+        },
     )
     rows = judge_targets(targets, measured.to_json())
     return replace(measured, targets=rows)
@@ -170,11 +205,16 @@ def read_summary(source: Path) -> dict[str, Any]:
 
 def mean_foreground_dsc(case: CaseScores, labels: LabelScheme) -> Score:
     """Mean DSC over the declared regions where it is defined; undefined where none is."""
-    scores = (case.segmentation.get(name, {}).get("dsc") for name in labels.foreground)
-    values = [s.value for s in scores if s is not None and s.value is not None]
-    if not values:
-        return Score(value=None, reason="no region is present in reference or prediction")
-    return Score(value=float(np.mean(values)))
+    return region_values.mean_dsc(case, tuple(labels.foreground))
+
+
+#: What the less usual keys of `summary.json` mean.
+_DEFINITIONS = {"p_chance": CHANCE_TEXT, "optimism": OPTIMISM_TEXT, "subgroups": GAP_TEXT}
+
+
+def _tested_figures(cases: Sequence[CaseScores], task: TaskSpec, *, seed: int) -> TaskFigures:
+    answers = collect_answers(cases, task)
+    return replace(task_figures(answers, seed=seed), p_chance=chance_p_values(answers, seed=seed))
 
 
 def _segmentation(

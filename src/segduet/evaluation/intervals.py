@@ -1,20 +1,42 @@
-"""95 % bootstrap intervals over patients: how far a figure could move with other patients (B19).
+"""95 % intervals over patients: how far a figure could move with other patients (B19).
 
-N cases, G patients, R resamples.
+N cases, G patients, R resamples. Which interval belongs to which figure was chosen by its coverage
+in simulated cohorts of 36, 72 and 200 cases (`benchmarks/interval_coverage.py`): percentiles, and
+BCa limits at their nominal levels, are too short where patients are few or have several cases.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Literal, assert_never
 
 import numpy as np
 from scipy import integrate, stats
 
 from segduet.core.scores import Estimate
+from segduet.evaluation.resampling import (
+    NUM_RESAMPLES,
+    patient_draws,
+    patient_groups,
+    resample_weights,
+)
 
-NUM_RESAMPLES = 5000
 #: Above this share of resamples without a value the rest is no sample of the sampling distribution.
 MAX_UNDEFINED_SHARE = 0.05
 _Z95 = 1.959964
+#: Resamples that differ by no more are the same figure, summed in another order.
+_ROUNDING = 1e-12
+#: Keeps logarithms and BCa's division finite.
+_TINY = 1e-9
+
+#: `score`: of a share between 0 and 1; `logit`: of a ranking (AUROC), which is near 1 where it is
+#: good; `t`: of a difference; `percentile`: of anything else.
+IntervalKind = Literal["score", "logit", "t", "percentile"]
+
+#: What `summary.json` says of its intervals.
+INTERVAL_TEXT = (
+    f"95 %, bootstrap over patients, {NUM_RESAMPLES} resamples, widened for few patients: BCa for "
+    "means, score interval with the effective number of cases for shares and F1, logit for AUROC "
+    "and average precision, percentile for others"
+)
 
 
 def mean_estimate(
@@ -26,8 +48,9 @@ def mean_estimate(
 ) -> Estimate:
     """Mean over cases with its BCa bootstrap interval, resampling patients with all their cases.
 
-    No values: undefined. One patient, or all values equal: the mean without an interval, since
-    resampling what does not vary would claim certainty.
+    The levels of the limits are widened as Student's t would for G patients, without which the
+    interval is too short. No values: undefined. One patient, or all values equal: the mean without
+    an interval, since resampling what does not vary would claim certainty.
 
     Args:
         values: one finite number per case.
@@ -36,7 +59,8 @@ def mean_estimate(
         num_resamples: bootstrap samples.
 
     Source: Efron (1987), doi:10.1080/01621459.1987.10478410; Davison and Hinkley (1997), 3.8, for
-        whole clusters.
+        whole clusters; Hesterberg (2015), doi:10.1080/00031305.2015.1089789, for the widening,
+        which he gives for percentiles; for BCa it is our choice.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 0:
@@ -44,19 +68,16 @@ def mean_estimate(
     mean, reason = float(numbers.mean()), _why_no_interval(numbers, patients)
     if reason:
         return Estimate(value=mean, ci95=None, n=numbers.size, reason=reason)
-    _, group = np.unique(np.asarray(patients), return_inverse=True)
+    group = patient_groups(patients)
     sums, counts = np.bincount(group, weights=numbers), np.bincount(group).astype(np.float64)
-    result = stats.bootstrap(
-        (sums, counts),
-        _ratio_of_sums,
-        paired=True,
-        vectorized=True,
-        n_resamples=num_resamples,
-        batch=1000,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = result.confidence_interval
+    draws = patient_draws(len(counts), seed=seed, num_resamples=num_resamples)
+    resampled = (draws @ sums) / (draws @ counts)
+    reason = _why_unusable(resampled, num_resamples)
+    if reason:
+        return Estimate(value=mean, ci95=None, n=numbers.size, reason=reason)
+    without = (sums.sum() - sums) / (counts.sum() - counts)
+    levels = _bca_levels(resampled, mean, without)
+    low, high = np.quantile(resampled, levels)
     return Estimate(value=mean, ci95=(float(low), float(high)), n=numbers.size)
 
 
@@ -82,17 +103,26 @@ def statistic_estimate(
     *,
     seed: int,
     undefined: str,
+    kind: IntervalKind = "percentile",
+    num_resamples: int = NUM_RESAMPLES,
 ) -> Estimate:
-    """Any figure of a cohort with its percentile interval, all cases of a patient drawn together.
+    """Any figure of a cohort with its interval, all cases of a patient drawn together.
 
     Args:
         statistic: weights (..., N), how often each case counts -> figure (...), NaN if undefined.
         patients: patient of each case.
         seed: of the resampling.
         undefined: the reason to give when the figure itself is NaN.
+        kind: how the limits follow from the resamples.
+        num_resamples: bootstrap samples.
 
     Resamples without a figure (a class did not get in) are left out; beyond
     `MAX_UNDEFINED_SHARE` of them, and where all agree, there is no interval.
+
+    Source: `score`: Wilson (1927), doi:10.2307/2276774, with the sample size that a share of this
+        standard error would have (Korn and Graubard 1998, Survey Methodology 24:193); for means of
+        shares such as macro-F1 it is our choice. `logit`: Qin and Hotilovac (2008),
+        doi:10.1177/0962280207087173. `percentile`: Hesterberg (2015), see `mean_estimate`.
     """
     n = len(patients)
     if n == 0:
@@ -100,34 +130,26 @@ def statistic_estimate(
     value = float(statistic(np.ones(n)))
     if np.isnan(value):
         return Estimate(value=None, ci95=None, n=n, reason=undefined)
-    if len(set(patients)) < 2:
+    num_patients = len(set(patients))
+    if num_patients < 2:
         return Estimate(value=value, ci95=None, n=n, reason="one patient has no interval")
-    resampled = statistic(resample_weights(patients, seed=seed))
+    resampled = statistic(resample_weights(patients, seed=seed, num_resamples=num_resamples))
     defined = resampled[~np.isnan(resampled)]
     reason = _why_unusable(defined, resampled.size)
     if reason:
         return Estimate(value=value, ci95=None, n=n, reason=reason)
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Estimate(value=value, ci95=(float(low), float(high)), n=n)
-
-
-def resample_weights(
-    patients: Sequence[str], *, seed: int, num_resamples: int = NUM_RESAMPLES
-) -> np.ndarray:
-    """How often each case is drawn when G patients are drawn with replacement: (R, N) int64."""
-    names, group = np.unique(np.asarray(patients), return_inverse=True)
-    chances = np.full(len(names), 1 / len(names))
-    draws = np.random.default_rng(seed).multinomial(len(names), chances, size=num_resamples)
-    return draws[:, group]
+    low, high = _limits(value, defined, num_patients, kind)
+    return Estimate(value=value, ci95=(low, high), n=n)
 
 
 def selection_inflation(estimate: Estimate, *, selected_from: int) -> float:
     """By how much the best of several candidates is expected to look better than it is.
 
     The expected largest of `selected_from` standard normal numbers times the standard error
-    (a quarter of the interval's width, 3.92 standard errors): exact if all candidates are equally
-    good and their errors independent, an upper bound if they are correlated. 0 for one candidate
-    or without an interval.
+    (a quarter of the interval's width, 3.92 standard errors). Exact if all candidates are equally
+    good, their errors normal and independent; an upper bound if errors are correlated, as those of
+    models judged on the same cases are (Slepian 1962, doi:10.1002/j.1538-7305.1962.tb02419.x), or
+    if some candidates are worse. 0 for one candidate or without an interval.
 
     Source: Jones (1948), doi:10.1093/biomet/35.1-2.113 (expected order statistics).
     """
@@ -143,8 +165,72 @@ def selection_inflation(estimate: Estimate, *, selected_from: int) -> float:
     return float(expected_maximum) * standard_error
 
 
-def _ratio_of_sums(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> Any:
-    return sums.sum(axis=axis) / counts.sum(axis=axis)
+def _t_quantile(num_patients: int) -> float:
+    """97.5 % of Student's t with G - 1 degrees of freedom."""
+    return float(stats.t.ppf(0.975, num_patients - 1))
+
+
+def _widened_z(num_patients: int) -> float:
+    """What replaces 1.96 so that normal resamples would give Student's interval."""
+    return float(np.sqrt(num_patients / (num_patients - 1))) * _t_quantile(num_patients)
+
+
+def _bca_levels(resampled: np.ndarray, value: float, without: np.ndarray) -> np.ndarray:
+    """Levels of the two limits among the resamples.
+
+    Args:
+        resampled: (R,) the figure of each resample.
+        value: the figure itself.
+        without: (G,) the figure without each patient.
+    """
+    # half of those that equal it, which sums in another order only nearly do
+    smaller = (resampled < value - _ROUNDING).mean() + (resampled <= value + _ROUNDING).mean()
+    rarest = 0.5 / resampled.size
+    bias = stats.norm.ppf(np.clip(smaller / 2, rarest, 1 - rarest))
+    influence = without.mean() - without
+    acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
+    shifted = bias + _widened_z(without.size) * np.array([-1.0, 1.0])
+    levels: np.ndarray = stats.norm.cdf(
+        bias + shifted / np.maximum(1 - acceleration * shifted, _TINY)
+    )
+    return levels
+
+
+def _limits(
+    value: float, resampled: np.ndarray, num_patients: int, kind: IntervalKind
+) -> tuple[float, float]:
+    if kind == "percentile":
+        level = stats.norm.cdf(-_widened_z(num_patients))
+        low, high = np.quantile(resampled, [level, 1 - level])
+        return float(low), float(high)
+    error = float(resampled.std()) * np.sqrt(num_patients / (num_patients - 1))
+    t = _t_quantile(num_patients)
+    match kind:
+        case "t":
+            return float(value - t * error), float(value + t * error)
+        case "score":
+            return _score_limits(value, error, t)
+        case "logit":
+            return _logit_limits(value, error, t)
+        case _:
+            assert_never(kind)
+
+
+def _score_limits(share: float, error: float, t: float) -> tuple[float, float]:
+    """The shares of which the observed one is t standard errors away, those of each share."""
+    effective = max(share * (1 - share), _TINY) / error**2
+    middle = (share + t**2 / (2 * effective)) / (1 + t**2 / effective)
+    spread = np.sqrt(share * (1 - share) / effective + t**2 / (4 * effective**2))
+    half = t * spread / (1 + t**2 / effective)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def _logit_limits(value: float, error: float, t: float) -> tuple[float, float]:
+    inside = float(np.clip(value, _TINY, 1 - _TINY))
+    middle = np.log(inside / (1 - inside))
+    half = t * error / (inside * (1 - inside))
+    low, high = 1 / (1 + np.exp(-np.clip(np.array([middle - half, middle + half]), -500, 500)))
+    return float(low), float(high)
 
 
 def _why_no_interval(values: np.ndarray, patients: Sequence[str]) -> str:
@@ -160,6 +246,6 @@ def _why_unusable(defined: np.ndarray, num_resamples: int) -> str:
     missing = 1 - defined.size / num_resamples
     if missing > MAX_UNDEFINED_SHARE:
         return f"undefined in {missing:.0%} of the resamples: too few cases of a class or value"
-    if np.ptp(defined) == 0:
+    if np.ptp(defined) <= _ROUNDING:
         return "the same in every resample, so resampling shows no uncertainty"
     return ""

@@ -6,6 +6,8 @@ compute thousands of values in one call.
 
 import numpy as np
 
+from segduet.metrics.resamples import case_weights
+
 
 def confusion_matrix(
     reference: np.ndarray,
@@ -22,11 +24,11 @@ def confusion_matrix(
         num_classes: K, also where a class does not occur.
         weights: (..., N) how often each case counts; None counts each once.
     """
-    counted = np.ones(len(reference)) if weights is None else np.asarray(weights, dtype=np.float64)
+    counted = case_weights(reference, weights)
     cell = np.asarray(reference) * num_classes + np.asarray(predicted)
     cells = np.eye(num_classes * num_classes)[cell]
     shape = (*counted.shape[:-1], num_classes, num_classes)
-    return np.asarray(counted @ cells, dtype=np.float64).reshape(shape)
+    return np.asarray(counted @ cells).reshape(shape)
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
@@ -49,21 +51,21 @@ def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
     of_class = confusion.sum(-1)
     recall = ratio(_diagonal(confusion), of_class)
     occurs = of_class > 0
-    return ratio(np.where(occurs, recall, 0.0).sum(-1), occurs.sum(-1).astype(np.float64))
+    return ratio(np.where(occurs, recall, 0.0).sum(-1), occurs.sum(-1))
 
 
 def per_class_f1(confusion: np.ndarray) -> np.ndarray:
     """F1 of each class, 2 TP / (2 TP + FP + FN): (..., K) float64 in [0, 1].
 
     A class that is neither true nor answered scores 0 (scikit-learn's `zero_division=0`), so a
-    test set without it cannot raise the macro average.
+    test set without it cannot raise the macro average. NaN without cases.
 
     Args:
         confusion: (..., K, K) counts, rows are the reference.
     """
     involved = confusion.sum(-1) + confusion.sum(-2)
-    scores: np.ndarray = np.nan_to_num(ratio(2 * _diagonal(confusion), involved), nan=0.0)
-    return scores
+    scores = np.nan_to_num(ratio(2 * _diagonal(confusion), involved), nan=0.0)
+    return np.where(involved.sum(-1, keepdims=True) > 0, scores, np.nan)
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
@@ -75,8 +77,7 @@ def macro_f1(confusion: np.ndarray) -> np.ndarray:
     Args:
         confusion: (..., K, K) counts, rows are the reference.
     """
-    means: np.ndarray = per_class_f1(confusion).mean(-1)
-    return np.where(confusion.sum((-2, -1)) > 0, means, np.nan)
+    return np.asarray(per_class_f1(confusion).mean(-1))
 
 
 def sensitivity(confusion: np.ndarray) -> np.ndarray:
@@ -160,10 +161,8 @@ def rank_error(confusion: np.ndarray) -> np.ndarray:
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Elementwise quotient, NaN where the denominator is 0."""
-    numerator, denominator = np.broadcast_arrays(
-        np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-    )
+    """Elementwise quotient, float64, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
     undefined = np.full(numerator.shape, np.nan)
     quotient: np.ndarray = np.divide(numerator, denominator, out=undefined, where=denominator != 0)
     return quotient
@@ -174,5 +173,5 @@ def _diagonal(confusion: np.ndarray) -> np.ndarray:
 
 
 def _rank_distance(confusion: np.ndarray) -> np.ndarray:
-    ranks = np.arange(confusion.shape[-1], dtype=np.float64)
-    return np.abs(ranks[:, None] - ranks)
+    ranks = np.arange(confusion.shape[-1])
+    return np.asarray(np.abs(ranks[:, None] - ranks))

@@ -63,9 +63,8 @@ def count_lesions(
     Source: Maier-Hein et al. (2024), doi:10.1038/s41592-023-02151-z (localisation by overlap).
     """
     assert reference.shape == prediction.shape, (reference.shape, prediction.shape)
-    neighbours = np.ones((3,) * reference.ndim, dtype=bool)
-    lesions, num_reference = ndimage.label(reference, neighbours)
-    answers, num_predicted = ndimage.label(prediction, neighbours)
+    lesions, num_reference = components(reference)
+    answers, num_predicted = components(prediction)
     found, right = _matches(lesions, answers, min_iou=min_iou)
     return LesionCounts(
         num_reference=num_reference,
@@ -73,6 +72,16 @@ def count_lesions(
         num_predicted=num_predicted,
         num_right=len(np.unique(right)),
     )
+
+
+def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number of the component of each voxel, 0 outside: same shape; and how many there are.
+
+    Args:
+        mask: (Z, Y, X) or (Y, X) bool.
+    """
+    numbered: tuple[np.ndarray, int] = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    return numbered
 
 
 def lesion_recall(counts: LesionCounts) -> Score:

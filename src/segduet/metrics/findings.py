@@ -6,6 +6,7 @@ Leading axes (...) of `weights` are resamples, as in `confusion.py`.
 import numpy as np
 
 from segduet.metrics.confusion import ratio
+from segduet.metrics.resamples import case_weights
 
 
 def finding_f1(
@@ -21,7 +22,7 @@ def finding_f1(
         predicted: (N, K) bool, which ones were answered.
         weights: (..., N) how often each case counts; None counts each once.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     hits = counted @ (reference & predicted)
     involved = counted @ (reference.astype(np.float64) + predicted)
     scores = np.nan_to_num(ratio(2 * hits, involved), nan=0.0)
@@ -40,9 +41,5 @@ def exact_match(
         predicted: (N, K) bool.
         weights: (..., N) how often each case counts; None counts each once.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     return ratio(counted @ (reference == predicted).all(1), counted.sum(-1))
-
-
-def _counted(reference: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    return np.ones(len(reference)) if weights is None else np.asarray(weights, dtype=np.float64)

@@ -7,6 +7,8 @@ import numpy as np
 from scipy import special
 
 from segduet.metrics.confusion import ratio
+from segduet.metrics.resamples import case_weights
+from segduet.metrics.steps import Steps
 
 #: Wide enough for some dozens of cases; the usual 15 leaves bins of one or two.
 NUM_CALIBRATION_BINS = 10
@@ -33,7 +35,7 @@ def auroc(
 
     Source: Hanley and McNeil (1982), doi:10.1148/radiology.143.1.7063747.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     areas = [
         binary_auroc(reference == k, probabilities[:, k], weights=counted)
         for k in range(probabilities.shape[1])
@@ -56,7 +58,7 @@ def brier(
 
     Source: Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     truth = np.eye(probabilities.shape[1])[reference]
     errors = ((probabilities - truth) ** 2).sum(1)
     return ratio(counted @ errors, counted.sum(-1))
@@ -83,7 +85,7 @@ def ece(
 
     Source: Guo et al. (2017), arXiv:1706.04599, equation 3.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     confidence = probabilities.max(1)
     is_right = probabilities.argmax(1) == reference
     inner_edges = np.linspace(0.0, 1.0, num_bins + 1)[1:-1]
@@ -116,7 +118,7 @@ def ece_kde(
     Source: Popordanoska et al. (2022), arXiv:2210.07810, the L1 error of the top label; the fixed
         bandwidth instead of the likeliest one for each data set is our choice.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     confidence = probabilities.max(1)
     is_right = (probabilities.argmax(1) == reference).astype(np.float64)
     kernel = _beta_kernel(confidence, bandwidth)
@@ -141,8 +143,9 @@ def binary_auroc(
 
     Source: Hanley and McNeil (1982), doi:10.1148/radiology.143.1.7063747.
     """
-    counted = _counted(is_positive, weights)
+    counted = case_weights(is_positive, weights)
     positive, negative = score[is_positive], score[~is_positive]
+    # all pairs: for hundreds of cases one product of matrices is faster than sorting
     wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
     of_positive, of_negative = counted[..., is_positive], counted[..., ~is_positive]
     won = ((of_positive @ wins) * of_negative).sum(-1)
@@ -164,14 +167,12 @@ def average_precision(
 
     Source: Davis and Goadrich (2006), doi:10.1145/1143844.1143874 (why not to interpolate).
     """
-    order = np.argsort(-score, kind="stable")
-    counted = _counted(is_positive, weights)[..., order]
-    is_last_of_equals = np.diff(score[order], append=-np.inf) != 0
-    found = np.cumsum(counted * is_positive[order], axis=-1)[..., is_last_of_equals]
-    answered = np.cumsum(counted, axis=-1)[..., is_last_of_equals]
-    precision = np.nan_to_num(ratio(found, answered), nan=0.0)
-    gained = np.diff(found, axis=-1, prepend=0.0)
-    return ratio((precision * gained).sum(-1), (counted * is_positive[order]).sum(-1))
+    counted, steps = case_weights(is_positive, weights), Steps.of(-score)
+    positive, answered = steps.sums(counted * is_positive), steps.sums(counted)
+    precision = ratio(np.cumsum(positive, axis=-1), np.cumsum(answered, axis=-1))
+    # of a resample, the first steps may hold no case: they add no recall
+    gained = np.nan_to_num(precision, nan=0.0) * positive
+    return ratio(gained.sum(-1), positive.sum(-1))
 
 
 def macro_average_precision(
@@ -187,7 +188,7 @@ def macro_average_precision(
         probabilities: (N, K) float64.
         weights: (..., N) how often each case counts; None counts each once.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     each = [
         average_precision(reference == k, probabilities[:, k], weights=counted)
         for k in range(probabilities.shape[1])
@@ -198,18 +199,10 @@ def macro_average_precision(
 
 def _beta_kernel(confidence: np.ndarray, bandwidth: float) -> np.ndarray:
     """How much case i (column) says about case j (row): (N, N), largest of each row 1, own 0."""
-    at = np.clip(confidence, _NEARLY_CERTAIN, 1 - _NEARLY_CERTAIN)
-    alpha, beta = confidence / bandwidth + 1, (1 - confidence) / bandwidth + 1
-    log_density = (
-        (alpha - 1) * np.log(at)[:, None]
-        + (beta - 1) * np.log1p(-at)[:, None]
-        - special.betaln(alpha, beta)
-    )
+    at = np.minimum(confidence, 1 - _NEARLY_CERTAIN)[:, None]
+    right, wrong = confidence / bandwidth, (1 - confidence) / bandwidth
+    log_density = right * np.log(at) + wrong * np.log1p(-at) - special.betaln(right + 1, wrong + 1)
     np.fill_diagonal(log_density, -np.inf)
     largest = log_density.max(1, keepdims=True, initial=np.finfo(np.float64).min)
     kernel: np.ndarray = np.exp(log_density - largest)
     return kernel
-
-
-def _counted(reference: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    return np.ones(len(reference)) if weights is None else np.asarray(weights, dtype=np.float64)

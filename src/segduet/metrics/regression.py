@@ -6,6 +6,8 @@ Leading axes (...) of `weights` are resamples, as in `confusion.py`.
 import numpy as np
 
 from segduet.metrics.confusion import ratio
+from segduet.metrics.resamples import case_weights
+from segduet.metrics.steps import Steps, below
 
 #: A spread below this share of the squares is rounding: all values are the same.
 _NO_SPREAD = 1e-12
@@ -21,7 +23,7 @@ def mean_absolute_error(
         predicted: (N,) float64.
         weights: (..., N) how often each case counts; None counts each once.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     return ratio(counted @ np.abs(predicted - reference), counted.sum(-1))
 
 
@@ -35,7 +37,7 @@ def root_mean_squared_error(
         predicted: (N,) float64.
         weights: (..., N) how often each case counts; None counts each once.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     return np.asarray(np.sqrt(ratio(counted @ (predicted - reference) ** 2, counted.sum(-1))))
 
 
@@ -45,17 +47,17 @@ def r_squared(
     """Share of the true values' variance that is explained: (...) at most 1, negative if worse.
 
     0 is what answering the mean of these very cases would reach. Equals scikit-learn's `r2_score`
-    (`force_finite=False`). NaN where all true values are the same.
+    (`force_finite=False`). NaN where all true values are the same, and without cases.
 
     Args:
         reference: (N,) float64.
         predicted: (N,) float64.
         weights: (..., N) how often each case counts; None counts each once.
     """
-    counted = _counted(reference, weights)
-    centred = reference - reference.mean()
+    counted = case_weights(reference, weights)
+    centred = reference - (reference.mean() if reference.size else 0.0)
     squares, total = counted @ centred**2, counted.sum(-1)
-    spread = squares - np.nan_to_num(ratio((counted @ centred) ** 2, total), nan=0.0)
+    spread = squares - ratio((counted @ centred) ** 2, total)  # NaN without cases, so no spread
     spread = np.where(spread > _NO_SPREAD * squares, spread, 0.0)
     return np.asarray(1 - ratio(counted @ (predicted - reference) ** 2, spread))
 
@@ -65,7 +67,8 @@ def spearman(
 ) -> np.ndarray:
     """Correlation of the ranks: (...) float64 in [-1, 1]; equal values share their mean rank.
 
-    Equals scipy's `spearmanr`. NaN where all true or all predicted values are the same.
+    Equals scipy's `spearmanr`. NaN where all true or all predicted values are the same, and without
+    cases.
 
     Args:
         reference: (N,) float64.
@@ -74,7 +77,7 @@ def spearman(
 
     Source: Spearman (1904), doi:10.2307/1412159.
     """
-    counted = _counted(reference, weights)
+    counted = case_weights(reference, weights)
     first, second = _mean_ranks(reference, counted), _mean_ranks(predicted, counted)
     number = counted.sum(-1)
 
@@ -88,11 +91,7 @@ def spearman(
 
 
 def _mean_ranks(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Rank of each case among the drawn ones, mean over equals: (..., N)."""
-    is_below = (values[:, None] < values).astype(np.float64)
-    is_equal = (values[:, None] == values).astype(np.float64)
-    return np.asarray(counted @ (is_below + 0.5 * is_equal) + 0.5)
-
-
-def _counted(reference: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    return np.ones(len(reference)) if weights is None else np.asarray(weights, dtype=np.float64)
+    """Rank of each case among the drawn ones, from 0.5 on, mean over equals: (..., N)."""
+    steps = Steps.of(values)
+    sizes = steps.sums(counted)
+    return steps.of_cases(below(sizes) + sizes / 2)

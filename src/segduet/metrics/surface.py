@@ -179,9 +179,7 @@ def _surface(mask: np.ndarray) -> np.ndarray:
 
 
 def _distances(surface: np.ndarray, other: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """From every point of a surface to the nearest of the other: (P,) float64."""
-    if not surface.any() or not other.any():
-        return np.full(np.count_nonzero(surface), np.inf)
+    """From every point of a surface to the nearest of the other: (P,) float64, inf without any."""
     is_apart = ~other[surface]  # the rest are points of both surfaces
     distances = np.zeros(is_apart.size)
     spacing = np.asarray(spacing_mm)

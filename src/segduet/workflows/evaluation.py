@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,10 @@ from segduet.evaluation.cohort import summarize
 from segduet.evaluation.evaluate import References, evaluate_folder
 from segduet.evaluation.scores_file import write_scores
 from segduet.evaluation.targets import read_targets
-from segduet.inference.answers_file import read_answers
+from segduet.inference.answers_file import AnswerRow, read_answers
 from segduet.io.images import read_label_map
 from segduet.metrics.volume import volume_ml
+from segduet.workflows.case_groups import case_groups
 from segduet.workflows.planned_dataset import PlannedDataset
 from segduet.workflows.reference_dataset import ReferenceDataset
 
@@ -46,6 +48,7 @@ class EvaluateRequest:
         nsd_tolerance_mm: how far surfaces may lie apart and count as the same, >= 0.
         seed: of the resampling behind the intervals.
         selected_from: candidates the model was chosen from on these very cases.
+        by: what to divide the cases by (`case_groups`), each for a table of its own.
     """
 
     reference: str
@@ -58,6 +61,7 @@ class EvaluateRequest:
     nsd_tolerance_mm: float = 2.0
     seed: int = 0
     selected_from: int = 1
+    by: Sequence[str] = ()
     workers: int = 1
 
 
@@ -94,17 +98,11 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
         baselines=_baselines(references, scores, workers=request.workers),
         targets=read_targets(request.targets) if request.targets else (),
         nsd_tolerance_mm=request.nsd_tolerance_mm,
+        groups=_groups(request, dataset, scores, references),
     ).to_json()
     manifest = RunManifest(
         command="evaluate",
-        arguments={
-            "reference": request.reference,
-            "predictions": str(request.predictions),
-            "split": request.split,
-            "fold": request.fold,
-            "classes_only": request.classes_only,
-            "nsd_tolerance_mm": request.nsd_tolerance_mm,
-        },
+        arguments=_arguments(request),
         outcome=summary,
         warnings=[
             f"{task.name!r} was not scored: {table} has no answers to it"
@@ -118,6 +116,29 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
     write_json(request.out / SUMMARY_FILE, summary)
     manifest.write(request.out)
     return manifest
+
+
+def _arguments(request: EvaluateRequest) -> dict[str, Any]:
+    return {
+        "reference": request.reference,
+        "predictions": str(request.predictions),
+        "split": request.split,
+        "fold": request.fold,
+        "classes_only": request.classes_only,
+        "nsd_tolerance_mm": request.nsd_tolerance_mm,
+        "by": list(request.by),
+    }
+
+
+def _groups(
+    request: EvaluateRequest,
+    dataset: ReferenceDataset,
+    scores: Sequence[CaseScores],
+    references: References,
+) -> dict[str, dict[str, str]]:
+    regions = list(references.labels.foreground) if any(s.volumes_ml for s in scores) else []
+    table = dataset.folder / "cases.csv"
+    return case_groups(request.by, table, scores, regions, references.tasks)
 
 
 def _check_tolerance(nsd_tolerance_mm: float) -> None:
@@ -161,8 +182,12 @@ def _answered(source: Path, tasks: Sequence[TaskSpec]) -> tuple[TaskSpec, ...]:
     return tuple(task for task in tasks if task.name in columns)
 
 
-def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.ndarray]]:
-    """The numbers of the answers by case and task."""
+def answered_rows(source: Path, tasks: Sequence[TaskSpec]) -> list[AnswerRow]:
+    """The lines of a predictions.csv in which every case has its answer.
+
+    Raises:
+        DataError: a failed case, or a damaged file.
+    """
     rows = read_answers(source, tasks)
     failed = [row for row in rows if row.status == "failed"]
     if failed:
@@ -172,6 +197,12 @@ def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.
             expected="an answer for every case",
             remedy="Mend the case and predict again; failed cases are not left out of a mean.",
         )
+    return rows
+
+
+def _answers(source: Path, tasks: Sequence[TaskSpec]) -> dict[str, dict[str, np.ndarray]]:
+    """The numbers of the answers by case and task."""
+    rows = answered_rows(source, tasks)
     return {r.case: {t: np.asarray(p) for t, p in r.probabilities.items()} for r in rows}
 
 

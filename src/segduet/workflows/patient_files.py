@@ -13,7 +13,7 @@ from segduet.core.files import write_csv, write_json, write_text
 from segduet.core.scores import Score
 from segduet.core.tasks import TaskSpec
 from segduet.evaluation.classification import TaskAnswers, task_figures
-from segduet.evaluation.intervals import NUM_RESAMPLES
+from segduet.evaluation.intervals import INTERVAL_TEXT
 from segduet.evaluation.patient_models import CHOSEN, num_candidates
 from segduet.evaluation.patients import patients_with_fewer_images
 from segduet.workflows.patient_inputs import CollectedPatients
@@ -62,7 +62,7 @@ class PatientOutcome:
             "fewer_images": patients_with_fewer_images(self.patients),
             "without_evidence": list(self.collected.without_evidence),
             "undefined_features": _reasons(self.collected.morphometry),
-            "interval": f"95 % percentile bootstrap over patients, {NUM_RESAMPLES} resamples",
+            "interval": INTERVAL_TEXT,
             "seed": self.seed,
         }
 
