@@ -1,4 +1,4 @@
-from segduet.reporting.history import read_series
+from segduet.reporting.history import read_series, undefined_epochs
 
 HISTORY = [
     {"epoch": 0, "train": {"loss": 1.0, "task:kind": 0.7}, "validation": None, "seconds": 3},
@@ -32,3 +32,13 @@ def test_best_is_lowest_for_losses_and_highest_for_scores():
     assert series["validation/loss"].best == (1, 0.2)
     assert series["validation/ece"].best == (1, 0.2)
     assert series["validation/patch_dice"].best == (2, 0.9)
+
+
+def test_figures_without_a_value_are_counted_by_epoch():
+    """F56: absent is not asked for; null or NaN was asked for and has no value."""
+    assert undefined_epochs(HISTORY) == {
+        "validation": 1,
+        "train/loss": 1,
+        "validation/patch_dice": 1,
+    }
+    assert undefined_epochs([{"epoch": 0, "train": {"loss": 1.0}}]) == {}

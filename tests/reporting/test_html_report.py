@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -5,7 +7,6 @@ import numpy as np
 import pytest
 
 from segduet.core.cases import CaseRecord
-from segduet.core.geometry import Geometry
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores, ClassAnswer, Score
 from segduet.core.tasks import TaskSpec
@@ -13,8 +14,8 @@ from segduet.evaluation.baselines import Baseline
 from segduet.evaluation.cohort import summarize
 from segduet.evaluation.scoring import class_answer
 from segduet.evaluation.targets import Target
+from segduet.reporting.case_pictures import CasePictures, Strip
 from segduet.reporting.html_report import ReportInputs, render_report
-from segduet.reporting.overlays import OverlayCase
 
 HOSTILE = "<script>alert('x')</script>"
 EVIL_CLASS = '"><img src=x onerror=alert(1)>'
@@ -79,7 +80,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.texts.append(data)
 
     @property
@@ -101,13 +102,13 @@ def inputs(**changes) -> ReportInputs:
     summary = summarize(
         CASES, LABELS, [TASK], seed=0, selected_from=10, baselines=[baseline], targets=targets
     )
-    overlay = OverlayCase(
+    pixel = "data:image/png;base64,AAAA"
+    picture = CasePictures(
         case=HOSTILE,
-        image=np.zeros((1, 2, 6, 6)),
-        reference=np.ones((2, 6, 6), np.uint8),
-        prediction=np.zeros((2, 6, 6), np.uint8),
-        geometry=Geometry(shape_zyx=(2, 6, 6), spacing_zyx_mm=(1.0, 1.0, 1.0)),
+        strip=Strip(address=pixel, width=40, height=10, panels=("image",)),
+        close_up=pixel,
         caption="Worst",
+        left_out=f"not in the viewer, {HOSTILE}",
     )
     content = {
         "title": f"Run {HOSTILE}",
@@ -116,8 +117,15 @@ def inputs(**changes) -> ReportInputs:
         "summary": summary.to_json(),
         "cases": CASES,
         "metrics_history": HISTORY,
-        "run_record": {"config": {"epochs": 4, "name": HOSTILE}, "seed": 7, "gpu": None},
-        "overlays": [overlay],
+        "record": {
+            "training": {
+                "config": {"epochs": 4, "name": HOSTILE},
+                "seed": 7,
+                "gpu": None,
+                "train_cases": ["a"] * 9,
+            }
+        },
+        "pictures": [picture],
     }
     return ReportInputs(**{**content, **changes})
 
@@ -134,22 +142,27 @@ def page(html) -> Page:
 
 def test_hostile_names_stay_text(html, page):
     """C3.15: case, class, region, title and record values cannot add an element or attribute."""
-    assert "<script" not in html
+    assert html.count("<script") == 1  # our own
     assert HOSTILE in page.text
     assert EVIL_CLASS in page.text
     assert all(not name.startswith("on") for _, attributes in page.tags for name in attributes)
     images = [a for tag, a in page.tags if tag == "img"]
-    assert len(images) == 1
-    assert images[0]["src"].startswith("data:image/png")
-    assert HOSTILE in images[0]["alt"]
+    assert len(images) == 2
+    assert all(image["src"].startswith("data:image/png") for image in images)
+    assert all(HOSTILE in image["alt"] for image in images)
 
 
 def test_page_needs_no_network(html, page):
-    """B18: one file; its own policy forbids scripts and requests."""
+    """B18: one file; its own policy allows its one script by its hash, and no request."""
     policy = next(
         a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"
     )
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{digest}'; img-src data:; "
+        "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    )
     namespaces = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     assert set(re.findall(r"https?://[^\s\"'<)]+", html)) <= namespaces
     assert "url(http" not in html
@@ -167,9 +180,11 @@ def test_numbers_are_those_of_the_artefacts(page):
     assert "Organ ≥ 0.9 0.633" in page.text
     assert "-0.267 FAIL" in page.text
     assert "Kind AUROC ≥ 0.7 not measured NOT MEASURED classes" in page.text
-    assert "majority class The most frequent class. 0.500" in page.text
+    assert "kind: figures with their 95 % intervals metric model majority class" in page.text
+    assert "majority class: The most frequent class." in page.text
     assert "config.epochs 4" in page.text
     assert "gpu not measured" in page.text
+    assert "train_cases 9 entries" in page.text
 
 
 def test_selection_is_named(page):
@@ -178,7 +193,7 @@ def test_selection_is_named(page):
 
 
 def test_cases_are_listed_worst_first_with_wrong_answers_marked(page):
-    table = page.text.split("Cases, worst first")[1].split("Run record")[0].split("mean DSC")[1]
+    table = page.text.split("Cases, worst first")[1].split("mean DSC")[1].split("training:")[0]
     order = sorted(("good", HOSTILE, "middling"), key=table.rindex)
     assert order == [HOSTILE, "middling", "good"]
     assert f"✗ benign → {EVIL_CLASS} (0.80)" in table
@@ -213,7 +228,7 @@ def test_missing_artefacts_print_not_measured():
         "Cases, worst first",
         "Run record",
     ):
-        assert empty.text.split(heading)[1].startswith(" not measured"), heading
+        assert empty.text.rsplit(heading, 1)[1].startswith(" not measured"), heading
     assert not any(tag == "svg" for tag, _ in empty.tags)
 
 
@@ -271,7 +286,9 @@ def test_every_kind_has_its_figures_and_only_classes_a_matrix(page_of_kinds):
     """MAE of .5 and 1.75 is 1.125 mm."""
     text = page_of_kinds.text
     assert "Mean absolute error size 1.125 mm" in text
-    assert "size Mean absolute error model 1.125 mm" in text
+    assert (
+        "size: figures with their 95 % intervals metric model Mean absolute error 1.125 mm" in text
+    )
     assert "macro-F1 findings" in text
     assert "AUROC of cyst" in text
     assert "Quadratic weighted kappa" in text

@@ -8,12 +8,8 @@ from PIL import Image
 from segduet.core.geometry import Geometry
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores, Score
-from segduet.reporting.overlays import (
-    OverlayCase,
-    choose_overlay_cases,
-    overlay_png,
-    slice_of_interest,
-)
+from segduet.reporting.case_images import CaseImages
+from segduet.reporting.overlays import choose_overlay_cases, overlay_png
 
 LABELS = LabelScheme(labels=(("background", (0,)), ("organ", (1,))))
 
@@ -37,22 +33,13 @@ def test_each_case_once_when_there_are_few(scores, expected):
     assert [case for case, _ in choose_overlay_cases(cases, LABELS)] == expected
 
 
-def test_slice_with_most_reference_then_prediction_then_middle():
-    empty, reference, prediction = (np.zeros((5, 4, 4), np.uint8) for _ in range(3))
-    reference[3, 0, 0] = 1
-    prediction[1] = 1
-    assert slice_of_interest(reference, prediction) == 3
-    assert slice_of_interest(empty, prediction) == 1
-    assert slice_of_interest(empty, empty) == 2
-
-
 def drawn(reference_size: int, prediction_size: int, *, name: str = "organ") -> np.ndarray:
     maps = []
     for size in (reference_size, prediction_size):
         label_map = np.zeros((1, 20, 20), np.uint8)
         label_map[0, :size, :size] = 1
         maps.append(label_map)
-    shown = OverlayCase(
+    shown = CaseImages(
         case="c",
         image=np.full((1, 1, 20, 20), 5.0),
         reference=maps[0],
@@ -60,7 +47,6 @@ def drawn(reference_size: int, prediction_size: int, *, name: str = "organ") -> 
         geometry=Geometry(
             shape_zyx=(1, 20, 20), spacing_zyx_mm=(999.0, 1.0, 1.0), num_spatial_dims=2
         ),
-        caption="",
     )
     address = overlay_png(shown, {name: (1,)})
     assert address.startswith("data:image/png;base64,")

@@ -103,6 +103,30 @@ def test_names_of_missing_and_extra_entries(archive, images):
     assert kinds(rewrite(archive, {"subtype_results.csv": None}), images) == {"missing table"}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "exact"),
+    [
+        ("quiz_037_0000.nii.gz", "quiz_037.nii.gz"),
+        ("Quiz_037.nii.gz", "quiz_037.nii.gz"),
+        ("Subtype_Results.csv", "subtype_results.csv"),
+    ],
+)
+def test_a_misnamed_entry_is_told_its_name(archive, images, wrong, exact):
+    """F79: exact names; both the wrong one and the missing one are named."""
+    with zipfile.ZipFile(archive) as opened:
+        content = opened.read(exact)
+    faults = check_submission(rewrite(archive, {exact: None, wrong: content}), images)
+    assert {(f.kind.split()[0], f.where) for f in faults} == {("extra", wrong), ("missing", exact)}
+    assert f"the exact name is {exact}" in {f.message for f in faults}
+
+
+def test_a_folder_in_the_archive_is_named(archive, images):
+    """F79: a flat zip has no folders, not even an empty one."""
+    (fault,) = check_submission(rewrite(archive, {"results/": b""}), images)
+    assert (fault.kind, fault.where) == ("nested path", "results/")
+    assert "must be flat" in fault.message
+
+
 @pytest.mark.parametrize("name", ["results/quiz_037.nii.gz", "../quiz_037.nii.gz", "a\\b.nii.gz"])
 def test_nested_and_escaping_paths_are_named(archive, images, name, tmp_path):
     """C3.14: and nothing is extracted anywhere."""
@@ -197,6 +221,9 @@ def test_cut_mask_is_a_fault(archive, images, masks):
         (["Names,Subtype", "quiz_037.nii.gz,2"], "missing row"),
         (["Names,Subtype", "quiz_037.nii.gz,2.0", "quiz_045.nii.gz,0"], "wrong subtype"),
         (["Names,Subtype", "quiz_037.nii.gz,2,x", "quiz_045.nii.gz,0"], "wrong row"),
+        (["\ufeffNames,Subtype", "quiz_037.nii.gz,2", "quiz_045.nii.gz,0"], "wrong header"),
+        (["Names,Subtype", "quiz_037.nii.gz,2", "quiz_045.nii.gz,0", ""], "wrong row"),
+        (["Names,Subtype", "quiz_037.nii.gz,3", "quiz_045.nii.gz,0"], "wrong subtype"),
         ([], "wrong header"),
     ],
 )

@@ -68,6 +68,19 @@ def add_target(axes: Axes, value: float, label: str) -> None:
     )
 
 
+def add_note(axes: Axes, text: str, *, at: tuple[float, float]) -> None:
+    """A small text centred above a point of the data."""
+    axes.annotate(
+        plain(text),
+        xy=at,
+        xytext=(0, 6),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        color=_INK,
+    )
+
+
 def plain(text: str) -> str:
     """A name as text: a dollar sign is no formula, a leading underscore hides no legend entry."""
     return (" " + text if text.startswith("_") else text).replace("$", r"\$")

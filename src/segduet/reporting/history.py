@@ -58,6 +58,30 @@ def read_series(history: History) -> dict[str, Series]:
     }
 
 
+def undefined_epochs(history: History) -> dict[str, int]:
+    """How many epochs recorded a figure without a value (null or not finite), by its name.
+
+    A figure that was not asked for in an epoch is absent there and does not count. Names in order
+    of first appearance; figures that always had a value are left out.
+
+    Args:
+        history: as for `read_series`.
+    """
+    counts: dict[str, int] = {}
+    for line in history:
+        for name in _without_value(line, ""):
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _without_value(content: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _without_value(value, f"{prefix}{key}/")
+        elif value is None or (isinstance(value, float) and not math.isfinite(value)):
+            yield f"{prefix}{key}"
+
+
 def _numbers(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
     for key, value in content.items():
         if isinstance(value, Mapping):

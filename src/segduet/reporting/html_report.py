@@ -1,4 +1,4 @@
-"""One self-contained HTML page: no network, no script, light and dark, phone and print (B18, F88).
+"""One self-contained HTML page: no network, light and dark, phone and print (B18, F88).
 
 Every number comes from an artefact; an artefact that is absent prints "not measured".
 """
@@ -7,28 +7,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from segduet.core.labels import LabelScheme
-from segduet.core.scores import CaseScores, Estimate
-from segduet.core.version import __version__
-from segduet.evaluation.intervals import selection_inflation
+from segduet.core.scores import CaseScores
+from segduet.reporting.calibration_charts import reliability_charts
+from segduet.reporting.case_pictures import CasePictures
+from segduet.reporting.case_table import case_table
+from segduet.reporting.cohort_tables import advice_rows, answer_split_rows, subgroup_tables
 from segduet.reporting.history import History
-from segduet.reporting.overlays import OverlayCase, overlay_png
+from segduet.reporting.page_assets import (
+    data_block,
+    drawings,
+    niivue_script,
+    own_script,
+    rendered,
+)
 from segduet.reporting.report_tables import (
-    case_columns,
-    case_rows,
     confusion_tables,
     flat_rows,
     headlines,
-    region_rows,
+    region_tables,
     summary_cards,
     target_rows,
-    task_rows,
+    task_tables,
 )
 from segduet.reporting.score_charts import dsc_spread_chart, dsc_volume_chart, value_charts
 from segduet.reporting.training_charts import training_charts
+from segduet.reporting.viewer_data import viewer_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +48,9 @@ class ReportInputs:
         summary: content of `summary.json`; None where nothing was evaluated.
         cases: content of `scores.csv`.
         metrics_history: lines of `metrics.jsonl`; None where nothing was trained.
-        run_record: content of `run.json`.
-        overlays: cases to draw, see `overlays.choose_overlay_cases`.
+        record: name of a record (`training`, `evaluation`) -> its content.
+        advice: the pieces of `advice.json`; empty where nobody asked for it.
+        pictures: what is shown of the cases, worst case first; a case may be absent.
     """
 
     title: str
@@ -52,51 +59,80 @@ class ReportInputs:
     summary: Mapping[str, Any] | None = None
     cases: Sequence[CaseScores] = ()
     metrics_history: History | None = None
-    run_record: Mapping[str, Any] | None = None
-    overlays: Sequence[OverlayCase] = ()
+    record: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    advice: Sequence[Mapping[str, Any]] = ()
+    pictures: Sequence[CasePictures] = ()
 
 
 def render_report(inputs: ReportInputs) -> str:
     """The report as one HTML document.
 
     Names from outside (cases, classes, regions) are escaped everywhere; the page's own policy
-    forbids scripts and any request to the network.
+    allows its own scripts, each by its hash, and no request to the network.
     """
-    environment = Environment(
-        loader=PackageLoader("segduet.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(_content(inputs))
+    return rendered("report.html.j2", _content(inputs))
 
 
 def _content(inputs: ReportInputs) -> dict[str, Any]:
     summary = inputs.summary or {}
     return {
         "title": inputs.title,
-        "version": __version__,
         "facts": {**inputs.facts, **_summary_facts(summary)},
         "cards": summary_cards(summary),
+        "definitions": summary.get("definitions", {}),
+        "subgroups": subgroup_tables(summary),
+        "answer_splits": answer_split_rows(summary),
+        "advice": advice_rows(inputs.advice),
+        "interval": summary.get("interval", "not stated"),
         "selection": _selection_warnings(summary),
         "targets": target_rows(summary),
-        "curves": _drawings(
-            training_charts(inputs.metrics_history or (), summary.get("targets", ()))
-        ),
-        "spread": _drawings(_score_charts(inputs, summary)),
-        "values": _drawings(value_charts(inputs.cases)),
-        "regions": region_rows(summary),
-        "tasks": task_rows(summary),
+        "regions": region_tables(summary),
+        "tasks": task_tables(summary),
         "confusions": confusion_tables(summary),
-        "overlays": [
-            {"png": overlay_png(o, inputs.labels.foreground), "case": o.case, "caption": o.caption}
-            for o in inputs.overlays
+        "record": [
+            {"name": name, "rows": list(flat_rows(content))}
+            for name, content in inputs.record.items()
         ],
-        "case_columns": case_columns(inputs.cases, inputs.labels),
-        "case_rows": case_rows(inputs.cases, inputs.labels),
-        "run_record": list(flat_rows(inputs.run_record or {})),
+        **_charts(inputs, summary),
+        **_shown_cases(inputs),
     }
+
+
+def _charts(inputs: ReportInputs, summary: Mapping[str, Any]) -> dict[str, list[Markup]]:
+    history, targets = inputs.metrics_history or (), summary.get("targets", ())
+    charts = {
+        "curves": training_charts(history, targets),
+        "spread": _score_charts(inputs, summary),
+        "reliability": reliability_charts(inputs.cases),
+        "values": value_charts(inputs.cases),
+    }
+    return {name: drawings(drawn) for name, drawn in charts.items()}
+
+
+def _shown_cases(inputs: ReportInputs) -> dict[str, Any]:
+    viewer = _viewer(inputs)
+    scripts = [own_script("table.js")]
+    if viewer:
+        scripts += [niivue_script(), own_script("viewer.js")]
+    return {
+        "cases": case_table(inputs.cases, inputs.labels),
+        "strips": {p.case: p.strip for p in inputs.pictures if p.strip},
+        "panels": max((p.strip.panels for p in inputs.pictures if p.strip), key=len, default=()),
+        "close_ups": [p for p in inputs.pictures if p.close_up],
+        "left_out": [f"{p.case}: {p.left_out}" for p in inputs.pictures if p.left_out],
+        "viewer": viewer,
+        "viewable": {case["case"] for case in viewer["cases"]} if viewer else set(),
+        "scripts": scripts,
+    }
+
+
+def _viewer(inputs: ReportInputs) -> dict[str, Any] | None:
+    """What the viewer's section shows; None where no case has volumes in the page."""
+    cases = [picture.volumes for picture in inputs.pictures if picture.volumes]
+    if not cases:
+        return None
+    content = {"labels": viewer_labels(inputs.labels), "cases": cases}
+    return {"cases": cases, "data": data_block(content)}
 
 
 def _score_charts(inputs: ReportInputs, summary: Mapping[str, Any]) -> list[str]:
@@ -108,38 +144,20 @@ def _score_charts(inputs: ReportInputs, summary: Mapping[str, Any]) -> list[str]
     return [chart for chart in charts if chart]
 
 
-def _drawings(charts: Sequence[str]) -> list[Markup]:
-    # our own SVG: names in it went through matplotlib's and html.escape's escaping
-    return [Markup(chart) for chart in charts]  # noqa: S704
-
-
 def _summary_facts(summary: Mapping[str, Any]) -> dict[str, str]:
     if not summary:
         return {}
     return {
         "Cases evaluated": str(summary["n_cases"]),
-        "Intervals": str(summary.get("interval", "not stated")),
         "Chosen from": f"{summary.get('selected_from', 'not stated')} candidate(s) on these cases",
     }
 
 
 def _selection_warnings(summary: Mapping[str, Any]) -> list[str]:
     candidates = summary.get("selected_from") or 1
-    if candidates < 2:
-        return []
     return [
         f"{name}: picking the best of {candidates} on the cases it is reported on makes it look "
-        f"better by up to {inflation:.3f}."
+        f"better by up to {figure['optimism']:.3f}."
         for name, figure in headlines(summary)
-        for inflation in [selection_inflation(_estimate(figure), selected_from=candidates)]
-        if inflation > 0
+        if figure.get("optimism")
     ]
-
-
-def _estimate(figure: Mapping[str, Any]) -> Estimate:
-    low_high = figure.get("ci95")
-    return Estimate(
-        value=figure.get("value"),
-        ci95=(low_high[0], low_high[1]) if low_high else None,
-        n=figure.get("n", 0),
-    )

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,39 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from segduet.core.geometry import Geometry
 from segduet.core.labels import LabelScheme
 from segduet.core.scores import CaseScores
 from segduet.evaluation.cohort import mean_foreground_dsc
+from segduet.reporting.case_images import CaseImages, region_colour, slice_of_interest
 from segduet.reporting.chart_style import plain
 from segduet.reporting.wording import number_text
 
 Regions = Mapping[str, tuple[int, ...]]
-#: Bright on grey images, apart from each other with colour-vision deficiency (Okabe and Ito).
-_OUTLINES = ("#56b4e9", "#f0b429", "#2ecc9b", "#e78ac3", "#f4f4f4")
 _BACKDROP = "#0b0d10"
 _MARGIN = 0.35
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverlayCase:
-    """What is needed to draw one case.
-
-    Attributes:
-        case: case id.
-        image: (C, Z, Y, X); the first channel is shown.
-        reference: (Z, Y, X) integer label map.
-        prediction: (Z, Y, X) integer label map.
-        geometry: their grid, for the pixel aspect.
-        caption: why this case is shown, and its score.
-    """
-
-    case: str
-    image: np.ndarray
-    reference: np.ndarray
-    prediction: np.ndarray
-    geometry: Geometry
-    caption: str
 
 
 def choose_overlay_cases(cases: Sequence[CaseScores], labels: LabelScheme) -> list[tuple[str, str]]:
@@ -65,11 +41,10 @@ def choose_overlay_cases(cases: Sequence[CaseScores], labels: LabelScheme) -> li
     ]
 
 
-def overlay_png(shown: OverlayCase, regions: Regions) -> str:
+def overlay_png(shown: CaseImages, regions: Regions) -> str:
     """`data:image/png;base64,...`: the whole slice, and its foreground close up with outlines.
 
-    The slice is the one with most reference foreground; of the prediction where the reference is
-    empty; the middle one where both are. Solid outlines are the reference, dashed the prediction.
+    The slice is `slice_of_interest`. Solid outlines are the reference, dashed the prediction.
     """
     index = slice_of_interest(shown.reference, shown.prediction)
     picture = np.asarray(shown.image[0, index], dtype=np.float32)
@@ -91,20 +66,11 @@ def overlay_png(shown: OverlayCase, regions: Regions) -> str:
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode("ascii")
 
 
-def slice_of_interest(reference: np.ndarray, prediction: np.ndarray) -> int:
-    """Index of the slice (first axis) with most foreground; the middle one without any."""
-    for label_map in (reference, prediction):
-        areas = np.count_nonzero(label_map > 0, axis=(1, 2))
-        if areas.any():
-            return int(areas.argmax())
-    return len(reference) // 2
-
-
 def _draw_outlines(
     axes: Axes, reference: np.ndarray, prediction: np.ndarray, regions: Regions
 ) -> None:
     for number, members in enumerate(regions.values()):
-        colour = _OUTLINES[number % len(_OUTLINES)]
+        colour = region_colour(number)
         for label_map, style, width in ((reference, "solid", 1.5), (prediction, "dashed", 1.7)):
             mask = np.isin(label_map, members)
             if not mask.any():
@@ -131,7 +97,7 @@ def _zoom(axes: Axes, foreground: np.ndarray) -> None:
 
 def _add_legend(figure: Figure, regions: Regions) -> None:
     lines = [
-        Line2D([], [], color=_OUTLINES[number % len(_OUTLINES)], label=plain(name))
+        Line2D([], [], color=region_colour(number), label=plain(name))
         for number, name in enumerate(regions)
     ]
     lines.append(Line2D([], [], color="#c8ccd2", linestyle="solid", label="reference"))

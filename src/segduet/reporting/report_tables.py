@@ -1,24 +1,23 @@
 """What the tables and cards of the report hold, as plain text ready for the template."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from segduet.core.labels import LabelScheme
-from segduet.core.scores import CaseScores, Score
-from segduet.core.tasks import TaskKind
-from segduet.evaluation.cohort import MEAN_FOREGROUND, mean_foreground_dsc
+from segduet.evaluation.cohort import MEAN_FOREGROUND
 from segduet.metrics.declared import SEGMENTATION_METRICS, TASK_METRICS, headline_metric
-from segduet.reporting.answer_wording import answer_heading, answer_text, is_wrong
 from segduet.reporting.wording import (
     NOT_MEASURED,
     figure_text,
     figure_value,
     interval_text,
     number_text,
+    p_text,
 )
 
 Summary = Mapping[str, Any]
 Cells = dict[str, str]
+#: Lists of cases would fill the page; the record itself has them.
+_LONGEST_LIST = 8
 
 
 def summary_cards(summary: Summary) -> list[Cells]:
@@ -26,7 +25,7 @@ def summary_cards(summary: Summary) -> list[Cells]:
     regions = summary.get("segmentation", {})
     # the mean over regions first: it is the one number of the segmentation
     ordered = sorted(regions, key=lambda region: region != MEAN_FOREGROUND)
-    cards = [(f"DSC {_region_label(r)}", regions[r].get("dsc", {})) for r in ordered]
+    cards = [(f"DSC {region_label(r)}", regions[r].get("dsc", {})) for r in ordered]
     cards += headlines(summary)
     return [
         {
@@ -64,48 +63,58 @@ def target_rows(summary: Summary) -> list[Cells]:
     ]
 
 
-def region_rows(summary: Summary) -> list[Cells]:
-    """One row per region and metric with mean, interval, sd, median and undefined cases."""
+def region_tables(summary: Summary) -> list[dict[str, Any]]:
+    """Per region: its name, and a row per metric with mean, interval, sd, median, undefined."""
+    tolerance = summary.get("nsd_tolerance_mm")
     return [
         {
-            "region": _region_label(region),
-            "metric": _metric_label(metric, summary.get("nsd_tolerance_mm")),
-            "mean": number_text(figure_value(figure)),
-            "interval": interval_text(figure),
-            "sd": number_text(figure.get("sd")),
-            "median": number_text(figure.get("median")),
-            "undefined": str(figure.get("n_undefined", 0)),
+            "region": region_label(region),
+            "rows": [
+                {
+                    "metric": metric_label(metric, tolerance),
+                    "mean": number_text(figure_value(figure)),
+                    "interval": interval_text(figure),
+                    "sd": number_text(figure.get("sd")),
+                    "median": number_text(figure.get("median")),
+                    "undefined": str(figure.get("n_undefined", 0)),
+                }
+                for metric, figure in metrics.items()
+            ],
         }
         for region, metrics in summary.get("segmentation", {}).items()
-        for metric, figure in metrics.items()
     ]
 
 
-def task_rows(summary: Summary) -> list[Cells]:
-    """One row per task, metric and answering system: the model first, then each baseline.
+def task_tables(summary: Summary) -> list[dict[str, Any]]:
+    """Per task: what answered, and a row per metric with a cell for each of them.
 
-    Findings, which have no matrix to show them one by one, have a row each.
+    The model answers first, then each baseline; one that has no figure of a metric has an empty
+    cell. Findings, which have no matrix to show them one by one, have a row each.
     """
-    systems = [("model", "", summary.get("classification", {}))]
-    systems += [
-        (name, block.get("description", ""), block.get("classification", {}))
+    answering = [("model", "", summary.get("classification", {}))]
+    answering += [
+        (name.replace("_", " "), block.get("description", ""), block.get("classification", {}))
         for name, block in summary.get("baselines", {}).items()
     ]
     return [
         {
             "task": task,
-            "metric": label,
-            "system": system.replace("_", " "),
-            "description": description,
-            "value": figure_text(figures[label]),
-            "interval": interval_text(figures[label]),
+            "systems": [{"name": name, "description": text} for name, text, _ in answering],
+            "rows": [
+                {"metric": label, "cells": [_figure_cell(f.get(label)) for f in figures]}
+                for label in _labelled_figures(block)
+            ],
         }
         for task, block in summary.get("classification", {}).items()
-        for label in _labelled_figures(block)
-        for system, description, blocks in systems
-        for figures in [_labelled_figures(blocks.get(task, {}))]
-        if label in figures
+        for figures in [[_labelled_figures(blocks.get(task, {})) for _, _, blocks in answering]]
     ]
+
+
+def _figure_cell(figure: Mapping[str, Any] | None) -> Cells:
+    if figure is None:
+        return {"value": "", "interval": ""}
+    chance = f"; against chance {p_text(figure['p_chance'])}" if "p_chance" in figure else ""
+    return {"value": figure_text(figure), "interval": interval_text(figure) + chance}
 
 
 def _labelled_figures(block: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -145,45 +154,31 @@ def confusion_tables(summary: Summary) -> list[dict[str, Any]]:
     return tables
 
 
-def case_rows(cases: Sequence[CaseScores], labels: LabelScheme) -> list[dict[str, Any]]:
-    """One row per case, worst mean foreground DSC first, cases without one last."""
-    scored = [(mean_foreground_dsc(case, labels), case) for case in cases]
-    scored.sort(key=lambda pair: (pair[0].value is None, pair[0].value or 0.0, pair[1].case))
-    return [
-        {
-            "case": case.case,
-            "mean": _score_text(mean),
-            "regions": [_region_cell(case, region) for region in labels.foreground],
-            "answers": [
-                {"text": answer_text(answer), "is_wrong": is_wrong(answer)}
-                for answer in (case.answers.get(task) for task in _tasks(cases))
-            ],
-        }
-        for mean, case in scored
-    ]
-
-
-def case_columns(cases: Sequence[CaseScores], labels: LabelScheme) -> list[str]:
-    """Headings of `case_rows`."""
-    regions = [f"{region}: DSC (reference / predicted ml)" for region in labels.foreground]
-    headings = [answer_heading(task, kind) for task, kind in _tasks(cases).items()]
-    return ["case", "mean DSC", *regions, *headings]
-
-
 def flat_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """A nested record as pairs of dotted key and text."""
+    """A nested record as pairs of dotted key and text; of a long list its length."""
     for key, value in record.items():
         if isinstance(value, Mapping):
             yield from ((f"{key}.{inner}", text) for inner, text in flat_rows(value))
         else:
-            yield str(key), NOT_MEASURED if value is None else str(value)
+            yield str(key), _record_text(value)
 
 
-def _region_label(region: str) -> str:
+def _record_text(value: Any) -> str:
+    if value is None:
+        return NOT_MEASURED
+    if isinstance(value, list):
+        is_long = len(value) > _LONGEST_LIST
+        return f"{len(value)} entries" if is_long else ", ".join(str(v) for v in value)
+    return str(value)
+
+
+def region_label(region: str) -> str:
+    """What a reader calls a region of `summary.json`."""
     return "mean foreground" if region == MEAN_FOREGROUND else region
 
 
-def _metric_label(metric: str, nsd_tolerance_mm: float | None) -> str:
+def metric_label(metric: str, nsd_tolerance_mm: float | None = None) -> str:
+    """What a reader calls a metric of the masks, with its unit or tolerance."""
     declared = SEGMENTATION_METRICS.get(metric)
     if declared is None:
         return metric
@@ -198,18 +193,3 @@ def _target_remark(row: Mapping[str, Any]) -> str:
     if row.get("is_settled"):
         return "the interval lies on one side of the target"
     return "not settled: the interval is missing or contains the target"
-
-
-def _tasks(cases: Sequence[CaseScores]) -> dict[str, TaskKind]:
-    return {task: answer.kind for case in cases for task, answer in case.answers.items()}
-
-
-def _region_cell(case: CaseScores, region: str) -> str:
-    if region not in case.segmentation:
-        return NOT_MEASURED
-    volumes = " / ".join(f"{volume:.2f}" for volume in case.volumes_ml.get(region, ()))
-    return f"{_score_text(case.segmentation[region]['dsc'])} ({volumes})"
-
-
-def _score_text(score: Score) -> str:
-    return score.reason if score.value is None else number_text(score.value)

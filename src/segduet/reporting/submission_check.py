@@ -22,6 +22,8 @@ from segduet.io.images import read_image, read_label_map
 CSV_NAME = "subtype_results.csv"
 CSV_HEADER = ("Names", "Subtype")
 MASK_ENDING = ".nii.gz"
+#: Of an image's first channel; a mask that is called like one is misnamed.
+IMAGE_ENDING = f"_0000{MASK_ENDING}"
 LABELS = (0, 1, 2)
 SUBTYPES = ("0", "1", "2")
 #: A mask of a whole CT compresses to well under this.
@@ -84,13 +86,22 @@ def _name_faults(names: Sequence[str], masks: set[str]) -> Iterator[SubmissionFa
         if "/" in name or "\\" in name:
             yield _fault("nested path", name, "a folder in the name; the archive must be flat")
         elif name not in masks | {CSV_NAME}:
-            yield _fault("extra file", name, "no mask of a test case and not the table")
+            yield _fault("extra file", name, _why_extra(name, masks))
         if count > 1:
             yield _fault("duplicate entry", name, f"{count} entries of this name")
     for name in sorted(masks - set(names)):
         yield _fault("missing mask", name, "not in the archive")
     if CSV_NAME not in names:
         yield _fault("missing table", CSV_NAME, "not in the archive")
+
+
+def _why_extra(name: str, masks: set[str]) -> str:
+    """That it is nothing of ours or, where one can tell, the name it should have had."""
+    wanted = {mask.lower(): mask for mask in (*masks, CSV_NAME)}
+    meant = wanted.get(name.lower().replace(IMAGE_ENDING, MASK_ENDING))
+    if meant is None:
+        return "no mask of a test case and not the table"
+    return f"the exact name is {meant}"
 
 
 def _mask_faults(

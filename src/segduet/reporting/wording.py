@@ -31,3 +31,14 @@ def interval_text(figure: Mapping[str, Any]) -> str:
     if interval:
         return f"95 % CI {interval[0]:.3f} to {interval[1]:.3f}, {count}"
     return f"{count}; no interval: {figure.get('reason') or NOT_MEASURED}"
+
+
+def p_text(p: float) -> str:
+    """A p-value: `p = 0.013`, `p < 0.001`."""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
+def difference_text(figure: Mapping[str, Any]) -> str:
+    """A difference with its sign, `+0.021`; "not measured" without one."""
+    value = figure_value(figure)
+    return NOT_MEASURED if value is None else f"{value:+.3f}"
