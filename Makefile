@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'segduet needs Python 3.11 or newer; try PYTHON=python3.11 make ...' >&2; exit 2; }
 	$(PYTHON) -m venv --without-pip $(VENV)
-	$(PYTHON) -m pip --python $(BIN)/python install -c constraints.txt -e '.[train,quantize,dev]'
+	$(PYTHON) -m pip --python $(BIN)/python install -c constraints.txt -e '.[train,quantize,scale,dev]'
 	@touch $@
 
 install: $(STAMP)

@@ -36,7 +36,8 @@ from segduet.workflows.evaluation import EvaluateRequest, evaluate
 from segduet.workflows.load_request import LoadRequest
 from segduet.workflows.models import MODEL_FILE
 from segduet.workflows.planned_dataset import PlannedDataset
-from segduet.workflows.prediction import PredictRequest, predict
+from segduet.workflows.prediction import predict
+from segduet.workflows.prediction_request import PredictRequest
 from segduet.workflows.reference_dataset import ReferenceDataset
 from segduet.workflows.run_record import RUN_RECORD
 from segduet.workflows.train_request import TrainRequest

@@ -148,7 +148,7 @@ def test_surfaces_lesions_and_their_tolerance_reach_summary_scores_and_report(fo
         *("NSD (tolerance 5 mm)", "HD95 (mm)", "ASSD (mm)", "Lesion F1", "MCC"),
         *("Average precision", "Positive likelihood ratio", "ECE (kernel)", "Balanced accuracy"),
     ):
-        assert f"<td>{label}</td>" in shown, label
+        assert f">{label}</" in shown, label
 
 
 @pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])

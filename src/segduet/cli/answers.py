@@ -1,13 +1,15 @@
-"""`predict`, `evaluate`, `report`, `package`: from images to answers a person can judge."""
+"""`predict`, `evaluate`, `package`: from images to answers a person can judge."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from segduet.cli.calibrating import calibration_lines
 from segduet.cli.display import duration, print_result, progress
 from segduet.cli.options import (
     DataRootOption,
@@ -17,7 +19,9 @@ from segduet.cli.options import (
     num_workers,
     split_names,
 )
-from segduet.metrics.declared import headline_metric
+from segduet.cli.submitting import AddressOption, refuse_idle
+from segduet.cli.summary_text import summary_lines
+from segduet.core.manifest import RunManifest
 
 FAILED_CASES = 2
 
@@ -83,7 +87,6 @@ def register(app: typer.Typer) -> None:
     """Adds this group's commands."""
     app.command()(predict)
     app.command()(evaluate)
-    app.command()(report)
     app.command()(package)
 
 
@@ -92,9 +95,25 @@ def predict(
         Path, typer.Argument(help="Model folder, ours or stock nnU-Net's; or a bundle.")
     ],
     inputs: Annotated[
-        list[Path], typer.Argument(help="Folder of images, or image files.", metavar="INPUT...")
+        list[Path],
+        typer.Argument(
+            help="Folder of images, image files, a .txt list of them, or a .csv table with the "
+            "columns case and image.",
+            metavar="INPUT...",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the answers.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run into --out stopped.")
+    ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="Predict this share of the cases only; --resume without it puts all shares "
+            "together.",
+            metavar="I/N",
+        ),
+    ] = "1/1",
     folds: Annotated[
         str | None, typer.Option(help="Folds to average, comma separated; default: all.")
     ] = None,
@@ -122,6 +141,14 @@ def predict(
             help="Model of low resolution that finds the region to look at (fast only); "
             "off: none, where a bundle holds one.",
             metavar="MODEL|off",
+        ),
+    ] = None,
+    fit_windows: Annotated[
+        bool | None,
+        typer.Option(
+            "--fit-windows/--no-fit-windows",
+            help="Shrink windows to images smaller than the patch instead of padding (fast only).",
+            show_default="yes where the networks allow it",
         ),
     ] = None,
     step: Annotated[float, typer.Option(help="Window distance as a share of the patch.")] = 0.5,
@@ -164,14 +191,43 @@ def predict(
     cleanup: Annotated[
         Path | None, typer.Option(help="Plan of `cleanup learn` that mends the label maps.")
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of `calibrate learn`: calibrated probabilities, sets, abstentions.",
+            show_default="the one in a bundle",
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of a class's patients whose set may lack it; one that was learned.",
+            show_default="the first",
+        ),
+    ] = None,
+    no_calibration: Annotated[
+        bool, typer.Option("--no-calibration", help="Leave out the calibration in a bundle.")
+    ] = False,
+    ray_workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Predict on Ray, by so many workers with a model in memory."),
+    ] = None,
+    worker_gpus: Annotated[
+        float | None,
+        typer.Option(min=0, help="GPUs of a Ray worker; 0.5: two share one.", show_default="0"),
+    ] = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment and classify every case of a folder."""
     from segduet.inference.aggregation import Aggregation
     from segduet.inference.ensembles import EnsembleRule
+    from segduet.inference.shards import Shard
+    from segduet.workflows.calibrated_prediction import CalibrationChoice
     from segduet.workflows.load_request import LoadRequest
-    from segduet.workflows.prediction import PredictRequest
-    from segduet.workflows.prediction import predict as run
+    from segduet.workflows.prediction_request import PredictRequest
 
     loading = LoadRequest(
         model=model,
@@ -186,6 +242,7 @@ def predict(
         mirrored=tta,
         body_crop=body_crop,
         coarse=coarse,
+        fit_windows=fit_windows,
         step=step,
         aggregation=Aggregation(aggregation.value),
         keep_attention=attention,
@@ -198,21 +255,42 @@ def predict(
         also=also or (),
         ensemble=EnsembleRule(ensemble.value) if ensemble else None,
         cleanup=cleanup,
+        calibration=CalibrationChoice(file=calibration, alpha=alpha, is_off=no_calibration),
+        shard=Shard.parse(shard),
+        resume=resume,
     )
+    run = _predicting(ray_workers, worker_gpus, address)
     with progress(quiet=as_json) as show:
         manifest = run(
             request,
-            lambda done, total, case: show(f"predict: {case}", done / total),
-            lambda text: show(text, 0.0),
+            on_case=lambda done, total, case: show(f"predict: {case}", done / total),
+            say=lambda text: show(text, 0.0),
         )
     outcome = manifest.outcome
     lines = [f"{outcome['cases']} cases in {duration(manifest.seconds)}, answers in {out}"]
     lines.append(engine_line(outcome["engine"]))
     lines += region_lines(outcome["regions"])
+    lines += calibration_lines(outcome["calibration"])
     lines += [f"failed: {case}: {message}" for case, message in outcome["failed"].items()]
     print_result(outcome, lines, as_json=as_json)
     if outcome["failed"]:
         raise typer.Exit(FAILED_CASES)
+
+
+def _predicting(
+    ray_workers: int | None, worker_gpus: float | None, address: str | None
+) -> Callable[..., RunManifest]:
+    """Who predicts: this process, or workers on Ray."""
+    if ray_workers is None:
+        from segduet.workflows.prediction import predict as predict_here
+
+        idle = {"--worker-gpus": worker_gpus, "--address": address}
+        refuse_idle("predict", idle, "without --ray-workers")
+        return predict_here
+    from segduet.workflows.ray_prediction import RayPredictChoice, predict_on_ray
+
+    choice = RayPredictChoice(workers=ray_workers, gpus=worker_gpus or 0, address=address)
+    return partial(predict_on_ray, choice=choice)
 
 
 def engine_line(engine: Mapping[str, Any]) -> str:
@@ -259,6 +337,13 @@ def evaluate(
     selected_from: Annotated[
         int, typer.Option(min=1, help="Candidates the model was chosen from on these cases.")
     ] = 1,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also by group: a column of cases.csv such as site, class, volume or "
+            "volume:REGION; repeat."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals' resampling.")] = 0,
     root: DataRootOption = None,
     workers: WorkersOption = None,
@@ -280,61 +365,12 @@ def evaluate(
         nsd_tolerance_mm=nsd_tolerance_mm,
         seed=seed,
         selected_from=selected_from,
+        by=by or (),
         workers=num_workers(workers),
     )
     manifest = run(data_root(root), request)
     lines = [*summary_lines(manifest.outcome), *(f"note: {w}" for w in manifest.warnings)]
     print_result(manifest.outcome, lines, as_json=as_json)
-
-
-def summary_lines(summary: Any) -> list[str]:
-    """The main figures of a `summary.json`, one line each.
-
-    Args:
-        summary: its content.
-    """
-    lines = [f"{summary['n_cases']} cases"]
-    for region, metrics in summary["segmentation"].items():
-        lines.append(f"  DSC {region}: {_figure(metrics['dsc'], 'mean')}")
-    for task, metrics in summary["classification"].items():
-        lines.append(f"  {_headline(metrics, task)}")
-    for name, baseline in summary["baselines"].items():
-        for task, metrics in baseline["classification"].items():
-            lines.append(f"    {name} baseline {_headline(metrics, task, with_label=False)}")
-    for row in summary["targets"]:
-        value = "" if row["value"] is None else f" ({row['value']:.3f} for {row['threshold']:g})"
-        lines.append(f"  target {row['name']}: {row['status']}{value}")
-    return lines
-
-
-def _headline(metrics: Any, task: str, *, with_label: bool = True) -> str:
-    metric = headline_metric(metrics)
-    label = f"{metric.label} {task}" if with_label else task
-    return f"{label}: {_figure(metrics[metric.name], 'value')}"
-
-
-def _figure(figure: Any, key: str) -> str:
-    if figure[key] is None:
-        return f"not measured: {figure['reason']}"
-    interval = figure["ci95"]
-    limits = f"95 % interval {interval[0]:.3f}-{interval[1]:.3f}" if interval else "no interval"
-    unit = f" {figure['unit']}" if figure.get("unit") else ""
-    return f"{figure[key]:.3f}{unit} ({limits}, n = {figure['n']})"
-
-
-def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folder and/or evaluation folder.", metavar="RUN...")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
-    root: DataRootOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write one self-contained HTML page, and the training summary as text."""
-    from segduet.workflows.reporting import report as run
-
-    outcome = run(data_root(root), runs, out).outcome
-    print_result(outcome, [f"written: {path}" for path in outcome["written"]], as_json=as_json)
 
 
 def package(

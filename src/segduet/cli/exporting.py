@@ -114,6 +114,13 @@ def export(
             "bundle."
         ),
     ] = None,
+    probability_calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--probability-calibration",
+            help="File of `calibrate learn`, which goes into the bundle and is applied by itself.",
+        ),
+    ] = None,
     root: DataRootOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export.")
@@ -138,6 +145,7 @@ def export(
         bundle_format=RuntimeFormat(bundle_format.value) if bundle_format else None,
         int8=_int8(precision, calibration, bounds, gate_report, root),
         coarse=coarse,
+        probability_calibration=probability_calibration,
         overwrite=overwrite,
     )
     with progress(quiet=as_json) as show:

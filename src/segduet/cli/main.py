@@ -10,14 +10,23 @@ import typer
 from typer.core import TyperGroup
 
 from segduet.cli import (
+    advising,
     answers,
     benchmarking,
+    calibrating,
     cleaning,
+    comparing,
+    compressing,
     data,
+    documenting,
     exporting,
     learning,
     patients,
     product,
+    reporting,
+    studying,
+    submitting,
+    tuning,
 )
 from segduet.core.errors import SegduetError, StorageError
 
@@ -51,7 +60,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (product, data, learning, answers, exporting, patients, benchmarking, cleaning):
+for group in (
+    product,
+    data,
+    learning,
+    answers,
+    reporting,
+    exporting,
+    patients,
+    benchmarking,
+    cleaning,
+    compressing,
+    calibrating,
+    studying,
+    submitting,
+    tuning,
+    documenting,
+    advising,
+    comparing,
+):
     group.register(app)
 
 

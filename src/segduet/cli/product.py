@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from segduet.cli.answers import summary_lines
 from segduet.cli.display import duration, print_result, progress
 from segduet.cli.options import DataRootOption, JsonOption, data_root
+from segduet.cli.summary_text import summary_lines
+from segduet.reporting.wording import figure_text, interval_text
 
 #: What a bundle may hold beside its networks.
 _BUNDLE_PARTS = ("gate", "calibration", "coarse")
@@ -46,13 +47,15 @@ def demo(
 
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="Model folder or bundle; default: this installation.")
+        Path | None,
+        typer.Argument(help="Model folder, checkpoint or bundle; default: this installation."),
     ] = None,
     root: DataRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, cores, recipes and folders; or a model's record, without unpickling."""
     from segduet.inference.bundles.opening import is_bundle
+    from segduet.workflows.checkpoint_information import describe_checkpoint
     from segduet.workflows.information import (
         describe_bundle,
         describe_installation,
@@ -63,6 +66,10 @@ def info(
         outcome = describe_installation(data_root(root))
         print_result(outcome, [f"{k}: {v}" for k, v in outcome.items()], as_json=as_json)
         return
+    if model.suffix == ".safetensors":
+        outcome = describe_checkpoint(model)
+        print_result(outcome, checkpoint_lines(outcome), as_json=as_json)
+        return
     if is_bundle(model):
         outcome = describe_bundle(model)
         print_result(outcome, bundle_lines(outcome), as_json=as_json)
@@ -70,6 +77,35 @@ def info(
     outcome = describe_model(model)
     lines = [line for name, record in outcome.items() for line in record_lines(name, record)]
     print_result(outcome, lines, as_json=as_json)
+
+
+def checkpoint_lines(checkpoint: Mapping[str, Any]) -> list[str]:
+    """A checkpoint in a few lines: its epoch, that epoch's figures, the F1 of every class (F94).
+
+    Args:
+        checkpoint: what `describe_checkpoint` says about it.
+    """
+    epoch = checkpoint["epoch"]
+    metrics = checkpoint["metrics"] or {"metrics": "not measured"}
+    return [
+        f"{checkpoint['file']}: {checkpoint['format']}, {checkpoint['epochs_done']} epochs done, "
+        f"weights of epoch {'not recorded' if epoch is None else epoch}",
+        *(f"  {k}: {v if isinstance(v, str) else format(v, '.4f')}" for k, v in metrics.items()),
+        *_validation_lines(checkpoint["validation"]),
+    ]
+
+
+def _validation_lines(validation: Any) -> list[str]:
+    """The main figures and the F1 of every class; or that nothing was measured."""
+    if isinstance(validation, str):
+        return [f"  validation: {validation}"]
+    lines = [line.strip() for line in summary_lines(validation)]
+    for task, measured in validation["classification"].items():
+        lines += [
+            f"F1 of {task} {name}: {figure_text(figure)} ({interval_text(figure)})"
+            for name, figure in measured.get("f1_by_class", {}).items()
+        ]
+    return [f"  validation: {line}" for line in lines]
 
 
 def bundle_lines(manifest: Mapping[str, Any]) -> list[str]:
@@ -115,6 +151,4 @@ def record_lines(name: str, record: Mapping[str, Any]) -> list[str]:
     if last:
         losses = ", ".join(f"{k} {v:.3f}" for k, v in last["train"].items())
         lines.append(f"  epoch {last['epoch']}: {losses}")
-    validation = record["validation"]
-    told = [validation] if isinstance(validation, str) else summary_lines(validation)
-    return [*lines, *(f"  validation: {line.strip()}" for line in told)]
+    return [*lines, *_validation_lines(record["validation"])]

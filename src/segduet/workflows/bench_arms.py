@@ -25,7 +25,11 @@ from segduet.workflows.models import ModelFolder, open_model
 #: An option of both kinds of arm: pin its processes to so many cores.
 CORES = "cores"
 NO_TTA = "no-tta"
-_OPPOSITES = {"--no-tta": "--tta", "--body-crop": "--no-body-crop"}
+_OPPOSITES = {
+    "--no-tta": "--tta",
+    "--body-crop": "--no-body-crop",
+    "--fit-windows": "--no-fit-windows",
+}
 STOCK_COMMAND = "nnUNetv2_predict_from_modelfolder"
 _NOT_TIMED = ("model", "mirrored", "keep_attention", "keep_features")
 

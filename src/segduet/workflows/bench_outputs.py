@@ -11,8 +11,8 @@ from segduet.evaluation.output_agreement import (
     compare_case,
     summarise_agreement,
 )
+from segduet.inference.answers_file import ANSWERS_FILE
 from segduet.io.images import read_label_map
-from segduet.workflows.prediction import ANSWERS_FILE
 
 _OTHER_COLUMNS = ("case", "status", "message", "seconds")
 

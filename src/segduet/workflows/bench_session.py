@@ -13,7 +13,7 @@ from segduet.evaluation.bench_figures import BETWEEN_ARMS
 from segduet.evaluation.bench_record import Measure, Sample
 from segduet.evaluation.output_agreement import Agreement
 from segduet.evaluation.paired_timing import ArmName, abba_order
-from segduet.inference.inputs import CaseInput
+from segduet.inference.case_input import CaseInput
 from segduet.io.names import image_name
 from segduet.io.pictures import TIFF_ENDINGS, tiff_spacing_file
 from segduet.workflows.bench_arms import Arm, ArmKind, stock_settings

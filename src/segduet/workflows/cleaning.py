@@ -15,14 +15,13 @@ from segduet.core.files import read_csv, read_json, write_bytes
 from segduet.core.labels import LabelScheme
 from segduet.core.manifest import RunManifest, utc
 from segduet.core.prediction import Prediction
+from segduet.inference.answers_file import ANSWERS_FILE
 from segduet.io.images import (
     SUPPORTED_ENDINGS,
     name_without_ending,
     read_label_map,
     write_label_map,
 )
-
-_ANSWERS_FILE = "predictions.csv"
 
 
 class Cleaner:
@@ -139,9 +138,9 @@ def apply_cleanup(
         if message:
             failed[case] = message
         on_case(number, len(files), case)
-    answers = request.predictions / _ANSWERS_FILE
+    answers = request.predictions / ANSWERS_FILE
     if answers.is_file():
-        write_bytes(request.out / _ANSWERS_FILE, answers.read_bytes())
+        write_bytes(request.out / ANSWERS_FILE, answers.read_bytes())
     manifest = RunManifest(
         command="cleanup apply",
         arguments={"predictions": str(request.predictions), "plan": str(request.plan)},
@@ -174,7 +173,7 @@ def _label_maps(predictions: Path) -> dict[str, Path]:
         for path in sorted(predictions.glob("*"))
         if path.name.lower().endswith(SUPPORTED_ENDINGS)
     }
-    table = predictions / _ANSWERS_FILE
+    table = predictions / ANSWERS_FILE
     if table.is_file():
         rows = read_csv(table)[1]
         cases = [row["case"] for row in rows if row.get("status") == "ok"]

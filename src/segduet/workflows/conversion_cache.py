@@ -25,7 +25,7 @@ from segduet.workflows.remembered_hashes import RememberedHashes
 log = logging.getLogger(__name__)
 
 #: Raised whenever converted networks change in a way that makes older ones wrong.
-CONVERSION_VERSION = 1
+CONVERSION_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

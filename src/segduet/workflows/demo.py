@@ -12,15 +12,17 @@ from segduet.dataset.phantoms.layouts import write_nerve_folders, write_pancreas
 from segduet.dataset.phantoms.parameters import PancreasPhantomConfig
 from segduet.dataset.phantoms.ultrasound import NerveUltrasoundConfig
 from segduet.training.recipe_files import load_recipe
+from segduet.workflows.advising import advise
 from segduet.workflows.checking import check
 from segduet.workflows.evaluation import EvaluateRequest, evaluate
 from segduet.workflows.importing import ImportRequest, import_dataset
 from segduet.workflows.load_request import LoadRequest
 from segduet.workflows.planned_dataset import PlannedDataset
-from segduet.workflows.prediction import PredictRequest, predict
+from segduet.workflows.prediction import predict
+from segduet.workflows.prediction_request import PredictRequest
 from segduet.workflows.preparing import PlanRequest, plan, preprocess
 from segduet.workflows.reference_dataset import ReferenceDataset
-from segduet.workflows.reporting import report
+from segduet.workflows.reporting import ReportOptions, report
 from segduet.workflows.train_request import TrainRequest
 from segduet.workflows.training import train
 
@@ -100,9 +102,9 @@ def demo(request: DemoRequest, show: Show = lambda _text, _share: None) -> RunMa
     _prepare(root, request, scenario, show)
     run_folder = _train(root, request, scenario, show)
     summary = _predict_and_evaluate(root, request, scenario, run_folder, show)
-    show("report: writing the page", 0.0)
     page = request.out / "report.html"
-    report(root, [run_folder, request.out / "evaluation"], page)
+    show("report: writing the page", 0.0)
+    _report(root, request, scenario, run_folder, page)
     show("report: done", 1.0)
     manifest = RunManifest(
         command="demo",
@@ -113,6 +115,16 @@ def demo(request: DemoRequest, show: Show = lambda _text, _share: None) -> RunMa
     )
     manifest.write(request.out)
     return manifest
+
+
+def _report(
+    root: DataRoot, request: DemoRequest, scenario: _Scenario, run_folder: Path, page: Path
+) -> None:
+    """The page, with advice on metrics and the worst cases in its viewer."""
+    advice = request.out / "advice"
+    advise(root, scenario.name, out=advice, workers=request.workers)
+    sources = [run_folder, request.out / "evaluation", advice]
+    report(root, sources, page, ReportOptions(viewer="worst:3"))
 
 
 def _prepare(root: DataRoot, request: DemoRequest, scenario: _Scenario, show: Show) -> None:

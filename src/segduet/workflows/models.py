@@ -197,14 +197,24 @@ def read_header(weights: Path) -> dict[str, Any]:
     """
     if weights.suffix != ".safetensors":
         return {}
+    header = read_any_header(weights)
+    if header.get("format") != MODEL_FORMAT:
+        raise _foreign(weights, f"a file of the format {header.get('format')!r}")
+    return header
+
+
+def read_any_header(weights: Path) -> dict[str, Any]:
+    """Header of a model or of a training's state; no tensor is read and nothing is unpickled.
+
+    Raises:
+        DataError: damaged, or not written by segduet.
+    """
     try:
-        # numpy, as torch would be imported; no tensor is read
+        # numpy, as torch would be imported
         with safe_open(weights, framework="numpy") as stream:
             header: dict[str, Any] = json.loads((stream.metadata() or {})["segduet"])
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise _foreign(weights, f"a file that cannot be read ({error})") from error
-    if header.get("format") != MODEL_FORMAT:
-        raise _foreign(weights, f"a file of the format {header.get('format')!r}")
     return header
 
 
