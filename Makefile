@@ -36,17 +36,19 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One thread per test process: two processes share two cores. Three runs: a pytest-xdist worker in which NNCF has quantised
-# dies later without a word, so those tests run without xdist; what loads runtimes runs apart from tests that fork and kill.
+# One thread per test process: two processes share two cores. Three runs: a pytest-xdist worker in which NNCF has quantised or
+# Ray has run dies now and then without a word, so those tests run without xdist; what loads runtimes runs apart from tests
+# that fork and kill.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SPREAD := -n 2 --dist loadfile --max-worker-restart=0
 RUNTIME_TESTS := tests/cli tests/compression tests/contracts tests/inference tests/workflows
-NNCF_TESTS := tests/compression/test_quantisation.py tests/workflows/test_compression_gate.py
+LONE_TESTS := tests/compression/test_quantisation.py tests/workflows/test_compression_gate.py \
+	tests/scale/test_ray_pool.py tests/scale/test_ray_runner.py tests/workflows/test_ray_prediction.py
 
 test: check
-	$(PYTEST) $(SPREAD) tests $(RUNTIME_TESTS:%=--ignore=%)
-	$(PYTEST) $(SPREAD) $(RUNTIME_TESTS) $(NNCF_TESTS:%=--ignore=%)
-	$(PYTEST) $(NNCF_TESTS)
+	$(PYTEST) $(SPREAD) tests $(RUNTIME_TESTS:%=--ignore=%) $(LONE_TESTS:%=--ignore=%)
+	$(PYTEST) $(SPREAD) $(RUNTIME_TESTS) $(LONE_TESTS:%=--ignore=%)
+	$(PYTEST) $(LONE_TESTS)
 
 clean:
 	rm -rf $(VENV) segduet-demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
