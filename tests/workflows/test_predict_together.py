@@ -14,7 +14,7 @@ from segduet.cleanup.plan import CleanupPlan
 from segduet.cleanup.steps import Opening, RemoveSmall
 from segduet.cli.answers import EnsembleMean
 from segduet.core.description import DatasetDescription
-from segduet.core.files import read_csv, read_json, write_json
+from segduet.core.files import read_csv, read_json, sha256, write_json
 from segduet.inference.ensembles import EnsembleRule
 from segduet.io.images import read_label_map
 
@@ -86,7 +86,8 @@ def test_the_class_answer_of_two_models_is_their_mean(
     assert np.abs(expected - (first + second) / 2).max() > 1e-9
     arguments = read_json(tmp_path / "both-g" / "manifest.json")["arguments"]
     assert arguments["ensemble"] == "geometric"
-    assert arguments["also"] == [{"model": str(other), "folds": ["0"]}]
+    weights = {"fold_0/model.safetensors": sha256(other / "fold_0" / "model.safetensors")}
+    assert arguments["also"] == [{"model": str(other), "folds": ["0"], "weights_sha256": weights}]
 
 
 def test_a_model_beside_itself_says_what_it_says_alone(

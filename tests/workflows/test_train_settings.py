@@ -52,7 +52,7 @@ def test_the_thermal_flag_switches_the_guard_on(
     """F54: without it there is no guard; this machine may have no sensors, so none is read."""
     asked: list[bool] = []
 
-    def remember(config: ThermalConfig, *, uses_gpu: bool) -> None:
+    def remember(config: ThermalConfig, **_: object) -> None:
         asked.append(config.enabled)
 
     monkeypatch.setattr(training_run, "build_guard", remember)
