@@ -1,6 +1,7 @@
 """B22: units as Ray tasks. One cluster of two cores serves the whole file; nothing outlives it."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,11 +29,18 @@ _WRITE = "out.write_text('whole')"
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """Two cores; afterwards every process of the cluster must have ended."""
-    with connected(RayCluster(num_cpus=2)):
-        started = _descendants(os.getpid())
-        assert started
-        yield
+    """Two cores; afterwards every process of the cluster must have ended.
+
+    Its processes ignore Ctrl-C, as those of a shell's background do.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with connected(RayCluster(num_cpus=2)):
+            started = _descendants(os.getpid())
+            assert started
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
     until = time.monotonic() + 10
     while time.monotonic() < until and any(_is_alive(pid) for pid in started):
         time.sleep(0.05)

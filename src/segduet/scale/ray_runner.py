@@ -1,6 +1,7 @@
 """Runs the units of a study on Ray: each unit a task, with what it may use set aside for it."""
 
 import itertools
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -98,6 +99,8 @@ def _run_unit(
     lost = [need.name for need in needs if need.status in _LOST]
     if lost:
         return _blocked(unit.name, lost[0])
+    # Ray cancels a task by this signal, which whatever a shell starts in the background ignores
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return LocalRunner(units=[unit], state=state, launcher=launcher).run(retry_failed=False)[0]
 
 
