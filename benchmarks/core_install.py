@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/core_install.py DATA_ROOT DATASET RUN_FOLDER
 
-Makes a fresh virtual environment with segduet alone (no extras), measures it, and runs `check`,
-`evaluate` and `report` on a trained run with it, and `predict` with the bundle that this
-environment exports of the run. Writes docs/results/core_install.json.
+Makes a fresh virtual environment with segduet alone (no extras), measures it, and runs with
+it `predict` with the bundle that this environment exports of a trained run, `evaluate` on these
+answers, `check` and `report`. Writes docs/results/core_install.json.
 """
 
 import subprocess
@@ -15,6 +15,7 @@ import venv
 from pathlib import Path
 
 from results_file import REPOSITORY, write_result
+from segduet.core.files import read_csv
 
 LIMIT_MB = 800
 LIMIT_DEPENDENCIES = 16
@@ -36,14 +37,15 @@ def main() -> None:
         scores, bundle = Path(folder) / "scores", Path(folder) / "model.zip"
         export = ("export", str(run_folder), "--to", "bundle", "--format", "onnx")
         _run(sys.executable, "-m", "segduet", *export, "--out", bundle)
-        images = Path(root) / "nnUNet_raw" / str(dataset) / "imagesTr"
-        predict = ["predict", str(bundle), str(images), "--out", f"{folder}/answers"]
+        answers = f"{folder}/answers"
+        images = _validation_images(Path(root) / "nnUNet_raw" / str(dataset), Path(folder))
+        predict = ["predict", str(bundle), str(images), "--out", answers, "--no-tta"]
         _run(environment / "bin" / "segduet", *predict)
         commands = {
             "check": ["check", str(dataset)],
             "evaluate": [
                 *("evaluate", "--reference", str(dataset), "--split", "val"),
-                *("--predictions", str(Path(run_folder) / "validation"), "--out", str(scores)),
+                *("--predictions", answers, "--out", str(scores)),
             ],
             "report": ["report", str(run_folder), str(scores), "--out", f"{folder}/report.html"],
         }
@@ -61,6 +63,15 @@ def main() -> None:
         and "torch" not in names,
     }
     print(write_result("core_install", seeds=[], figures=figures), figures)
+
+
+def _validation_images(raw: Path, folder: Path) -> Path:
+    """A list of the images of the split `val`."""
+    cases = [row["case"] for row in read_csv(raw / "cases.csv")[1] if row["split"] == "val"]
+    images = (path for case in cases for path in sorted((raw / "imagesTr").glob(f"{case}_0*")))
+    listing = folder / "images.txt"
+    listing.write_text("\n".join(str(path.resolve()) for path in images) + "\n")
+    return listing
 
 
 def _run(*command: str | Path) -> str:
