@@ -6,10 +6,11 @@ Trains on small volumes made in DIR, on the CPU, through `segduet train`, and th
 for two processes. What is finished is not trained again. Writes docs/results/ddp_equality.json:
 
 - equality: for every balancing the largest difference of any loss over the steps, two processes
-  against one with the same global batch; nnU-Net's SGD at its own rate and at a tenth of it.
-  As a control one process is compared with itself after its first weights were moved in their last
-  digit: training amplifies rounding, at high rates until nothing is left of the agreement, and no
-  comparison can be closer than that. The bar is read at the low rate.
+  against one with the same global batch, with nnU-Net's SGD at its own rate, in float32 and in
+  float64. As a control one process is compared with itself after its first weights were moved in
+  their last digit: training amplifies rounding, in float32 until nothing is left of the agreement,
+  and no comparison can be closer than that. So the bar is read in float64, where what is left
+  after the same amplification still tells one computation from two that differ.
 - deaths: seconds from the kill of a process until torchrun has ended, its exit code, whether the
   reason named the rank, what processes were left, and whether the run went on with --resume.
 - speed: samples per second of one process on one thread and on two, and of two on one each.
@@ -28,19 +29,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cohort_prediction import write_case
 from results_file import write_result
 from segduet.core.files import read_json_lines
 from segduet.core.folders import DataRoot
-from segduet.training.devices import choose_compute
-from segduet.training.loop import train
-from segduet.training.recipe_files import load_recipe
 from segduet.workflows.planned_dataset import PlannedDataset
 from segduet.workflows.run_folder import choose_run_folder
-from segduet.workflows.train_request import TrainRequest
-from segduet.workflows.training_run import TrainingRun
 
 DATASET, CONFIGURATION = "Dataset902_together", "3d_fullres"
 BALANCINGS = {
@@ -49,8 +43,9 @@ BALANCINGS = {
     "dwa": ("balancing.kind=dwa",),
     "pcgrad": ("balancing.kind=gradient", "balancing.method=pcgrad"),
 }
-RATES = (1e-3, 1e-2)
 RECIPE = "nnunet-sgd"
+#: Number format of an arm -> by what its control's first weights are larger.
+NUDGES = {"float32": 1e-7, "float64": 2.5e-16}
 #: Name of an arm -> processes, threads of each.
 ARMS = {"one": (1, 1), "one with two threads": (1, 2), "two": (2, 1)}
 FIXED = (
@@ -69,13 +64,14 @@ def main() -> None:
     arguments = parser.parse_args()
     root = _prepared(arguments.work)
     equality = [
-        _compared(root, rate, balancing, seed=seed, steps=arguments.steps)
-        for rate in RATES
+        _compared(root, dtype, balancing, seed=seed, steps=arguments.steps)
+        for dtype in NUDGES
         for balancing in BALANCINGS
         for seed in arguments.seeds
     ]
     figures = {
         "bar": BAR,
+        "passed": all(e["difference"] <= BAR for e in equality if e["dtype"] == "float64"),
         "equality": equality,
         "bar_seconds": BAR_SECONDS,
         "deaths": [_death(root, number) for number in (signal.SIGKILL, signal.SIGTERM)],
@@ -105,20 +101,17 @@ def _prepared(work: Path) -> Path:
     return root
 
 
-def _compared(root: Path, rate: float, balancing: str, *, seed: int, steps: int) -> dict[str, Any]:
-    settings = [*BALANCINGS[balancing], f"optimizer.learning_rate={rate}", f"seed={seed}"]
-    settings += [f"epochs={steps}", "steps_per_epoch=1"]
+def _compared(root: Path, dtype: str, balancing: str, *, seed: int, steps: int) -> dict[str, Any]:
+    settings = (*BALANCINGS[balancing], f"seed={seed}", f"epochs={steps}", "steps_per_epoch=1")
     losses = {}
-    for arm in ("one", "two", "control"):
-        name = f"rate{rate}-{balancing}-{seed}-{arm}"
-        if arm == "control":
-            _train_nudged(root, name, settings)
-        else:
-            _train(root, name, RECIPE, settings, arm=arm)
+    for arm, processes, nudge in (("one", 1, 0.0), ("two", 2, 0.0), ("control", 1, NUDGES[dtype])):
+        name = f"{dtype}-{balancing}-{seed}-{arm}"
+        if len(_history(root, name)) < steps:
+            _train_altered(root, name, settings, processes, dtype=dtype, nudge=nudge)
         losses[arm] = [record["train"] for record in _history(root, name)]
         assert len(losses[arm]) == steps, name
     return {
-        "learning_rate": rate,
+        "dtype": dtype,
         "balancing": balancing,
         "seed": seed,
         "steps": steps,
@@ -129,26 +122,23 @@ def _compared(root: Path, rate: float, balancing: str, *, seed: int, steps: int)
     }
 
 
-def _train_nudged(root: Path, name: str, settings: Sequence[str]) -> None:
-    """One process from weights that are one part in ten million larger."""
-    folder = _run_folder(root, name)
-    if (folder / "done").is_file():
-        return
-    torch.set_num_threads(1)
-    planned = PlannedDataset.open(DataRoot.resolve(root, {}), DATASET)
-    request = TrainRequest(
-        dataset=DATASET,
-        configuration=CONFIGURATION,
-        recipe=load_recipe(RECIPE, [*FIXED, *settings]),
-        device="cpu",
-        workers=0,
-    )
-    run = TrainingRun.build(planned, request, folder, choose_compute("cpu", "fp32"))
-    with torch.no_grad():
-        for parameter in run.network.parameters():
-            parameter.mul_(1 + 1e-7)
-    train(run.job(lambda _: None), resume=False)
-    (folder / "done").touch()
+def _train_altered(
+    root: Path, name: str, settings: Sequence[str], processes: int, *, dtype: str, nudge: float
+) -> None:
+    command = [
+        *(sys.executable, *_launcher(processes), str(Path(__file__).with_name("ddp_arm.py"))),
+        *(str(root), name, "--dataset", DATASET, "--configuration", CONFIGURATION),
+        *("--recipe", RECIPE, "--nudge", str(nudge), "--dtype", dtype),
+        *(part for setting in [*FIXED, *settings] for part in ("--set", setting)),
+    ]
+    finished = _run(command, 1)
+    assert finished.returncode == 0, finished.stderr
+
+
+def _launcher(processes: int) -> list[str]:
+    if processes == 1:
+        return []
+    return ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
 
 
 def _furthest(first: Sequence[dict[str, float]], second: Sequence[dict[str, float]]) -> float:
@@ -165,10 +155,8 @@ def _train(root: Path, name: str, recipe: str, settings: Sequence[str], *, arm: 
 def _command(
     root: Path, name: str, recipe: str, settings: Sequence[str], *, arm: str, how: str = "overwrite"
 ) -> list[str]:
-    processes = ARMS[arm][0]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return [
-        *(sys.executable, *(launcher if processes > 1 else []), "-m", "segduet", "train", DATASET),
+        *(sys.executable, *_launcher(ARMS[arm][0]), "-m", "segduet", "train", DATASET),
         *("-c", CONFIGURATION, "--recipe", recipe, "--name", name, "--device", "cpu"),
         *("--workers", "1", "--data-root", str(root), f"--{how}"),
         *(part for setting in [*FIXED, *settings] for part in ("--set", setting)),

@@ -33,7 +33,7 @@ from segduet.core.files import read_json_lines
 from segduet.dataset.phantoms.layouts import write_nerve_folders
 from segduet.dataset.phantoms.ultrasound import NerveUltrasoundConfig
 from segduet.scale.expansion import expand
-from segduet.scale.markers import Markers
+from segduet.scale.state import StudyState
 from segduet.scale.study import Study, load_study
 from segduet.scale.unit import WorkUnit
 
@@ -70,7 +70,7 @@ def main() -> None:
         "mean_seconds_between_kills": options.every,
         "kills": dict(tally),
         "seconds_disturbed": round(seconds, 1),
-        "units_with_one_marker": sum(Markers(_units(killed)).is_done(unit) for unit in units),
+        "units_with_one_marker": _num_done(killed),
         **_journal_figures(killed, units),
         "models_compared": len(units),
         "models_that_differ": _different_models(calm, killed),
@@ -131,7 +131,7 @@ def _disturbed(study: Study, options: argparse.Namespace) -> Counter[str]:
     """Runs the study to its end, killing on the way; counts what was killed."""
     rng = random.Random(options.seed)  # noqa: S311 - no secret
     tally = Counter[str]()
-    while not _is_complete(study):
+    while _num_done(study) < len(expand(study)):
         runner = _start(study, options.engine)
         tally["runners_started"] += 1
         while runner.poll() is None:
@@ -197,12 +197,9 @@ def _command_line(pid: int) -> list[str]:
         return []
 
 
-def _units(study: Study) -> Path:
-    return study.out_folder / "units"
-
-
-def _is_complete(study: Study) -> bool:
-    return all(Markers(_units(study)).is_done(unit) for unit in expand(study))
+def _num_done(study: Study) -> int:
+    markers = StudyState.of(study).markers
+    return sum(markers.is_done(unit) for unit in expand(study))
 
 
 def _journal_figures(study: Study, units: tuple[WorkUnit, ...]) -> dict[str, Any]:
