@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segduet.core.version import __version__
 
 if TYPE_CHECKING:
-    from segduet.workflows.loading import load
+    from segduet.workflows.python_interface import load
 
 __all__ = ["__version__", "load"]
 
@@ -17,6 +17,6 @@ def __getattr__(name: str) -> Any:
     """Imports `load` when it is first asked for, so that `import segduet` stays light."""
     if name != "load":
         raise AttributeError(f"module 'segduet' has no attribute {name!r}")
-    from segduet.workflows.loading import load
+    from segduet.workflows.python_interface import load
 
     return load

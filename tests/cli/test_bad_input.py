@@ -433,12 +433,14 @@ def test_training_a_plan_with_an_unknown_network(
         (("train", "tiny", "--device", "abacus"), ("--device abacus", "auto, cpu, cuda")),
         (("train", "tiny", "--device", "cuda:99"), ("--device cuda:99", "CUDA devices")),
         (("train", "tiny", "--precision", "fp12"), ("precision", "'fp12'")),
+        (("train", "tiny", "--set", "seed=-1"), ("seed", "-1", "greater than or equal to 0")),
         (("train", "tiny", "--pretrained", "nope.pth"), ("nope.pth", "no such file")),
         (("train", "tiny", "--name", "a/b"), ("--name a/b", "letters")),
         (("preprocess", "tiny", "-c", "4d"), ("configuration '4d'", "'3d_fullres'")),
         (("preprocess", "nowhere"), ("dataset 'nowhere'",)),
         (("plan", "nowhere"), ("dataset 'nowhere'",)),
-        (("plan", "tiny", "--memory-gb", "0"), ("--memory-gb 0", "not positive")),
+        (("plan", "tiny", "--memory-gb", "0"), ("--memory-gb 0", "no positive number")),
+        (("plan", "tiny", "--memory-gb", "nan"), ("--memory-gb nan", "no positive number")),
         (("check", "nowhere"), ("dataset 'nowhere'",)),
         (("info", "nowhere"), ("nowhere", "no run.json", "Check the path")),
         (("report", "nowhere"), ("nowhere", "neither run.json nor summary.json")),
@@ -624,6 +626,7 @@ def test_predicting_with_too_many_channels(
     ("arguments", "words"),
     [
         (("--folds", "3"), ("finished folds ['0']", "['3']", "--folds")),
+        (("--folds", "0,0"), ("['0', '0']", "each once")),
         (("--step", "0"), ("step 0.0", "above 0 and at most 1")),
         (("--device", "cuda:99"), ("--device cuda:99",)),
         (("--device", "tpu"), ("--device tpu", "auto, cpu, cuda or cuda:N")),
@@ -831,3 +834,16 @@ def test_a_folder_that_may_not_be_written(
     finished = segduet("predict", road.model, road.raw / "imagesTr", "--out", out, "--no-tta")
     refused(finished, str(out), "write failed")
     assert out.read_text() == "a file"
+
+
+@pytest.mark.parametrize("manifest", ["[]", '{"command": "predict"}', '{"command": "evaluate"}'])
+def test_reporting_an_evaluation_that_does_not_say_what_it_compared(
+    tmp_path: Path, segduet: Callable, refused: Callable, manifest: str
+) -> None:
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    (evaluation / "summary.json").write_text("{}")
+    (evaluation / "manifest.json").write_text(manifest)
+    finished = segduet("report", evaluation, "--out", tmp_path / "report.html")
+    refused(finished, "manifest.json", "no file that `segduet evaluate` wrote")
+    assert not (tmp_path / "report.html").exists()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from segduet.cli.answers import AggregationRule, PackageKind
 from segduet.cli.data import LabelRelation, Layout, PlannerName
-from segduet.cli.main import app
+from segduet.cli.packaging import PackageKind
+from segduet.cli.predicting import AggregationRule
+from segduet.cli.program import program
 from segduet.core.errors import TrainingError
 from segduet.dataset.importers.options import RegionMode
 from segduet.dataset.importers.registry import IMPORTERS
@@ -35,7 +35,7 @@ def _commands(group: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-COMMANDS = _commands(typer.main.get_command(app))
+COMMANDS = _commands(program())
 #: `package check` prints its own kind of answer and is tested apart.
 OF_THE_ROAD = ("import", "check", "plan", "preprocess", "train", "predict", "evaluate", "report")
 

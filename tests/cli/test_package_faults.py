@@ -20,6 +20,26 @@ def write_image(path: Path, *, grid: Geometry = GRID, value: int = 1) -> None:
     write_label_map(path, array, grid)
 
 
+def test_the_task_whose_answer_is_submitted_can_be_named(tmp_path: Path, segduet: Callable) -> None:
+    """F79: the quiz's own name unless told otherwise."""
+    predictions, images = tmp_path / "predictions", tmp_path / "test"
+    for case in CASES[:2]:
+        write_image(images / f"{case}_0000.nii.gz")
+        write_image(predictions / f"{case}.nii.gz")
+    rows = [f"{case},ok,0,2" for case in CASES[:2]]
+    table = predictions / "predictions.csv"
+    table.write_text("\n".join(["case,status,subtype,stage", *rows]) + "\n")
+    submitted = []
+    for options in ((), ("--task", "stage")):
+        out = tmp_path / f"{len(options)}.zip"
+        done = segduet("package", "quiz", predictions, "--images", images, "--out", out, *options)
+        assert done.code == 0, done.err
+        with zipfile.ZipFile(out) as archive:
+            lines = archive.read("subtype_results.csv").decode().splitlines()[1:]
+        submitted.append([line.rpartition(",")[2] for line in lines])
+    assert submitted == [["0", "0"], ["2", "2"]]
+
+
 def test_each_fault_has_its_own_line(tmp_path: Path, segduet: Callable) -> None:
     """Names, geometry, labels, header order, rows and folders, in one archive."""
     for case in CASES:

@@ -62,7 +62,7 @@ def test_a_worker_without_the_data_is_told(
     [
         (("--only", "train-nothing"), ("--only train-nothing", "--list")),
         (("--only", "train-nothing", "--list"), ("--only train-nothing",)),
-        (("--list", "--retry-failed"), ("--retry-failed", "Leave one out")),
+        (("--list", "--retry-failed"), ("--retry-failed with --list", "Leave one")),
         (("--only", "predict-default-2d-s0"), ("'train-default-2d-s0-f0', which it needs",)),
     ],
 )

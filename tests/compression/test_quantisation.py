@@ -237,13 +237,9 @@ def test_first_and_last_layer_and_the_heads_stay_in_float(trained, eight_bits, t
     """In float: 1 first and 1 last convolution, and the products of the head's pooling."""
     graph = openvino.Core().read_model(trained.folder / trained.converted.windows_file)
     weighted = _inputs_of_weighted(trained)
-    by_heads = [
-        n for n in float_operations(graph, with_ends=False, with_norms=False) if n in weighted
-    ]
-    with_ends = [
-        n for n in float_operations(graph, with_ends=True, with_norms=True) if n in weighted
-    ]
-    all_of_it = _quantised(trained, tmp_path / "all", ends_in_float=False)
+    by_heads = [n for n in float_operations(graph, num_ends=0, with_norms=False) if n in weighted]
+    with_ends = [n for n in float_operations(graph, num_ends=1, with_norms=True) if n in weighted]
+    all_of_it = _quantised(trained, tmp_path / "all", ends_in_float=0)
     rounded = _quantised(trained, tmp_path / "rounded", norms_in_float=False)
 
     assert len(by_heads) > 0
@@ -257,13 +253,27 @@ def test_first_and_last_layer_and_the_heads_stay_in_float(trained, eight_bits, t
 
 def test_ends_in_float_keep_the_logits_nearer(trained, eight_bits, tmp_path):
     images, _, _ = _blobs(20, seed=2)
-    all_of_it = _quantised(trained, tmp_path / "all", ends_in_float=False)
+    all_of_it = _quantised(trained, tmp_path / "all", ends_in_float=0)
 
     exact, kept, rounded = (
         _compiled(made, made.converted.windows_file)([images, np.ones_like(images)])["logits"]
         for made in (trained, eight_bits, all_of_it)
     )
 
+    assert np.abs(kept - exact).mean() < 0.8 * np.abs(rounded - exact).mean()
+
+
+def test_longer_ends_in_float_keep_the_logits_nearer_still(trained, eight_bits, tmp_path):
+    """Two: the first convolution, the two that read it, and the last."""
+    images, _, _ = _blobs(20, seed=2)
+    longer = _quantised(trained, tmp_path / "longer", ends_in_float=2)
+
+    exact, kept, rounded = (
+        _compiled(made, made.converted.windows_file)([images, np.ones_like(images)])["logits"]
+        for made in (trained, longer, eight_bits)
+    )
+
+    assert len(set(_in_float(longer)) - set(_in_float(eight_bits))) == 2
     assert np.abs(kept - exact).mean() < 0.8 * np.abs(rounded - exact).mean()
 
 
@@ -316,7 +326,7 @@ def test_every_3d_head_stays_exact_given_its_features(kind, tmp_path):
     eight = _quantised(made, tmp_path / "int8", windows)
     graph = openvino.Core().read_model(eight.folder / eight.converted.windows_file)
 
-    behind = set(float_operations(graph, with_ends=False, with_norms=False))
+    behind = set(float_operations(graph, num_ends=0, with_norms=False))
     names = {n.get_friendly_name(): n.get_type_name() for n in graph.get_ordered_ops()}
     assert "FakeQuantize" in names.values()
     assert not [n for n in behind if names[n] == "FakeQuantize"]

@@ -108,7 +108,7 @@ def test_masks_whose_labels_are_not_plain_need_a_word_from_the_user(files, tmp_p
         (lambda r: (r / "cases.csv").write_text("case,class\n,x\na1,y\n"), "an empty case id"),
         (
             lambda r: (r / "cases.csv").write_text("case,class\na1,x\na2,x\n"),
-            r"found the classes \['x'\]; expected two classes or more",
+            r"found the classes \['x'\]; expected two different classes or more",
         ),
         (
             lambda r: (r / "cases.csv").write_text("case,class,split\na1,x,dev\na2,y,\n"),

@@ -278,3 +278,13 @@ def test_the_report_survives_a_file():
     report = judge(held, tasks=(), bounds=GateBounds())
 
     assert GateReport.model_validate(json.loads(report.model_dump_json())) == report
+
+
+def test_answers_that_all_agree_have_an_interval_nevertheless():
+    """B19: twenty of twenty: 19 / (19 + t(19)^2), by hand."""
+    report = judge(
+        _classes("ab" * 10, "ab" * 10, truths="ab" * 10), tasks=(_KIND,), bounds=GateBounds()
+    )
+    (figures,) = report.tasks
+    assert figures.agreement.value == 1
+    assert figures.agreement.ci95 == pytest.approx((19 / (19 + 2.093024**2), 1))

@@ -101,8 +101,13 @@ def test_interval_of_a_published_macro_f1():
     assert estimate.n == 36
 
 
-def test_perfect_answers_have_a_value_but_no_interval():
-    estimate = macro_f1_estimate(np.diag([20, 20, 20]))
+@pytest.mark.parametrize("kind", ["percentile", "t", "logit"])
+def test_perfect_answers_have_an_interval_as_a_share_alone(kind):
+    """What is no share has a value where nothing varies, and no interval."""
+    right = share_estimate(60, 60, kind="score")
+    assert right.value == 1.0
+    assert right.ci95 == pytest.approx((59 / (59 + stats.t.ppf(0.975, 59) ** 2), 1.0))
+    estimate = share_estimate(60, 60, kind=kind)
     assert (estimate.value, estimate.ci95) == (1.0, None)
     assert "no uncertainty" in estimate.reason
 

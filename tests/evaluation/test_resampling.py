@@ -4,6 +4,7 @@ import pytest
 from segduet.evaluation.resampling import (
     exchanges,
     patient_draws,
+    patient_weights,
     relabelled,
     resample_weights,
     share_as_extreme,
@@ -20,8 +21,12 @@ def test_a_patients_cases_are_drawn_together_and_rows_sum_to_the_patients():
 def test_draws_are_shared_and_cannot_be_changed():
     draws = patient_draws(5, seed=3, num_resamples=20)
     assert draws is patient_draws(5, seed=3, num_resamples=20)
-    with pytest.raises(ValueError, match="read-only"):
-        draws[0, 0] = 9
+    weights = patient_weights(5, seed=3, num_resamples=20)
+    assert weights.dtype == np.float64
+    assert (weights == draws).all()
+    for array in (draws, weights):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 9
 
 
 def test_labels_of_whole_patients_are_swapped_where_each_patient_has_one():

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
 import pytest
-import typer
 from pydantic import BaseModel
 
-from segduet.cli.main import app
+from segduet.cli.program import program
 from segduet.dataset.importers.task_columns import parse_task_column
 from segduet.training.config import Recipe
 from segduet.training.recipe_files import load_recipe, recipe_names
@@ -99,7 +98,7 @@ def test_every_command_in_the_documents_is_understood(
     monkeypatch.chdir(tmp_path)
     for content in (block for text in pages.values() for block in blocks(text, "yaml")):
         Path(f"{parse_yaml(content)['name']}.yaml").write_text(content)
-    known: Any = typer.main.get_command(app)
+    known: Any = program()
     given = [arguments for text in pages.values() for arguments in commands(text)]
     assert len(given) > 50
     for name, *arguments in given:

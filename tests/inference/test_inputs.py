@@ -97,3 +97,13 @@ def test_named_files_must_exist_and_have_the_ending(folder):
         _find([])
     with pytest.raises(DataError, match="no such file"):
         _find(source / "no_folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("folder", "a folder"), ("l.txt", "a list"), ("t.csv", "a list")]
+)
+def test_what_names_all_cases_stands_alone(folder, tmp_path, name, what):
+    (tmp_path / "folder").mkdir()
+    source = folder("a.nii.gz", "l.txt", "t.csv")
+    with pytest.raises(DataError, match=rf"{name}: found {what}.* beside other inputs.*alone"):
+        _find([source / "a.nii.gz", source / name])

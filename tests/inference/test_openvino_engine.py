@@ -6,6 +6,7 @@ Requirement ids: F67 (bf16), F71, F75 (settings are explicit), B12 (no PyTorch).
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from unittest import mock
 
@@ -123,26 +124,57 @@ def test_fp32_is_fp32_though_openvino_would_take_bf16(stored, trained):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", pytest.param("bf16", marks=needs_bf16)])
 def test_every_setting_is_explicit(stored, precision, tmp_path):
-    """F75: the precision always; threads and cache where they are given."""
+    """F75: the precision and the streams always; threads and cache where they are given."""
     folder, converted = stored
     if precision == "int8":
         converted = converted.model_copy(update={"stored_precision": StoredPrecision.INT8})
     with mock.patch.object(openvino_engine, "_core") as core:
         core.return_value.get_property.return_value = ["FP32", "BF16"]
         engine = open_openvino(
-            folder, converted, precision=precision, num_threads=3, cache=tmp_path / "made"
+            folder,
+            converted,
+            precision=precision,
+            num_threads=3,
+            num_streams=2,
+            cache=tmp_path / "made",
         )
     assert engine.name == f"openvino cpu {precision}"
     windows, heads = (call.args for call in core.return_value.compile_model.call_args_list)
     assert windows[:2] == (folder / "windows.xml", "CPU")
     common = {
         "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 2,
         "INFERENCE_NUM_THREADS": 3,
         "CACHE_DIR": str(tmp_path / "made"),
     }
-    hint = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}[precision]
+    hint = {"fp32": "f32", "int8": "bf16", "bf16": "bf16"}[precision]
     assert windows[2] == {**common, "INFERENCE_PRECISION_HINT": hint}
     assert heads[2] == {**common, "INFERENCE_PRECISION_HINT": "f32"}
+
+
+def test_what_8_bits_leave_in_float_is_fp32_where_there_is_no_bf16(stored):
+    folder, converted = stored
+    eight = converted.model_copy(update={"stored_precision": StoredPrecision.INT8})
+    with mock.patch.object(openvino_engine, "_core") as core:
+        core.return_value.get_property.return_value = ["FP32", "INT8"]
+        open_openvino(folder, eight, precision="int8")
+    hints = [
+        call.args[2]["INFERENCE_PRECISION_HINT"]
+        for call in core.return_value.compile_model.call_args_list
+    ]
+    assert hints == ["f32", "f32"]
+
+
+def test_threads_that_ask_at_once_get_the_answers_they_would_get_alone(stored):
+    """Eight at a time, as `predict` asks for pictures; each thread has a request of its own."""
+    engine = open_openvino(*stored, precision="fp32", num_threads=2, num_streams=2)
+    images = [balls(1, seed=seed)[0] for seed in range(24)]
+    alone = [engine.predict(image, np.ones_like(image)) for image in images]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda i: engine.predict(i, np.ones_like(i)), images))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.logits, other.logits)
+        np.testing.assert_array_equal(one.sums["type"], other.sums["type"])
 
 
 @pytest.mark.parametrize(
@@ -236,7 +268,7 @@ def test_too_little_memory_is_said_plainly(stored, error):
     engine = open_openvino(*stored, precision="fp32")
     image = np.zeros((1, 1, 1, 32, 32), dtype=np.float32)
     with (
-        mock.patch.object(engine._windows, "_compiled", side_effect=error),
+        mock.patch.object(engine._windows, "_request", side_effect=error),
         pytest.raises(RequestError, match=r"not enough memory for windows \(1, 1, 1, 32, 32\)"),
     ):
         engine.predict(image, image)
@@ -261,3 +293,20 @@ print(sorted({"torch", "nnunetv2", "nncf", "onnx"} & sys.modules.keys()))
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["(1, 2, 1, 32, 32) (1, 3)", "[]"]
+
+
+def test_converters_are_imported_when_somebody_asks_for_them():
+    """F71: they take longer to import than the rest, and no prediction needs them."""
+    script = """
+import sys
+from segduet.inference.engines.openvino_import import import_openvino
+openvino = import_openvino()
+print("openvino.tools.ovc" in sys.modules, import_openvino() is openvino)
+print(openvino.convert_model.__module__, "openvino.tools.ovc" in sys.modules)
+print(hasattr(openvino, "no_such_thing"))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr == ""
+    told = ["False True", "openvino.tools.ovc.convert True", "False"]
+    assert done.stdout.splitlines() == told

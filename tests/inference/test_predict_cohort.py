@@ -185,3 +185,68 @@ def test_at_most_one_image_waits():
 
     list(predict_cohort(run.cases, read=run.read, predict=predict, write=run.write))
     assert max(ahead) <= 2
+
+
+class _SideBySide(_Run):
+    """Three cases at once, each by a thread of its own."""
+
+    def predict(self, case, volume):
+        assert threading.current_thread() is not threading.main_thread()
+        self._do("predict", case)
+        return Prediction(case=case, label_map=volume.array[0], geometry=_GEOMETRY)
+
+    def outcomes(self):
+        return predict_cohort(
+            self.cases, read=self.read, predict=self.predict, write=self.write, at_once=3
+        )
+
+
+def test_cases_side_by_side_meet_and_are_yielded_in_order():
+    """Every case waits until two others are at work, which one after the other would never be."""
+    together = threading.Barrier(3, timeout=10)
+    run = _SideBySide(6)
+
+    def predict(case, volume):
+        together.wait()
+        return run.predict(case, volume)
+
+    outcomes = predict_cohort(run.cases, read=run.read, predict=predict, write=run.write, at_once=3)
+    names = [f"c{i}" for i in range(6)]
+    assert [o.case for o in outcomes if isinstance(o, Prediction)] == names
+    assert run.done("write") == names
+    assert sorted(run.done("predict")) == names
+
+
+@pytest.mark.parametrize("stage", ["read", "predict"])
+def test_a_broken_case_among_others_side_by_side_is_named(stage):
+    run = _SideBySide(7, **{stage: {"c3": _error(DataError), "c6": ZeroDivisionError("oh")}})
+    assert _statuses(run.outcomes()) == {f"c{i}": i not in (3, 6) for i in range(7)}
+
+
+@pytest.mark.parametrize(("stage", "kind"), [("predict", RequestError), ("write", StorageError)])
+def test_side_by_side_what_no_case_can_mend_stops_the_run(stage, kind):
+    """Cases before are written and yielded; of forty, only those that had been begun are done."""
+    run = _SideBySide(40, **{stage: {"c2": _error(kind)}})
+    seen = []
+    with pytest.raises(kind):
+        seen.extend(o.case for o in run.outcomes())
+    assert seen == ["c0", "c1"][: len(seen)]
+    assert run.done("write") == ["c0", "c1"]
+    assert len(run.done("predict")) <= 15
+
+
+def test_ctrl_c_while_cases_run_side_by_side_keeps_those_that_are_written():
+    run = _SideBySide(40, predict={"c2": KeyboardInterrupt()})
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        seen.extend(o.case for o in run.outcomes())
+    assert seen == run.done("write") == ["c0", "c1"]
+    assert len(run.done("predict")) <= 15
+
+
+def test_no_more_answers_wait_than_twice_the_threads():
+    run = _SideBySide(30)
+    ahead = []
+    for _ in run.outcomes():
+        ahead.append(len(run.done("read")) - len(ahead))
+    assert max(ahead) <= 9

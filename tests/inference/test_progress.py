@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from half_written import half_written
 from segduet.core.errors import DataError, RequestError, StorageError
 from segduet.inference.answers_file import AnswerRow
 from segduet.inference.progress import FinishedCase, Progress
@@ -166,9 +167,32 @@ def test_a_number_that_is_none_can_be_read_again(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_half_written_is_removed_unless_somebody_writes(
     tmp_path: Path,
 ) -> None:
-    left_over = tmp_path / ".partial-0123456789abcdef.nii.gz"
-    left_over.touch()
-    with opened(tmp_path, shard=Shard(1, 2)), opened(tmp_path):
+    mask = tmp_path / "a.nii.gz"
+    left_over = half_written(mask)
+    with opened(tmp_path, shard=Shard(1, 2)), opened(tmp_path) as progress:
+        progress.remove_unfinished([mask])
         assert left_over.exists()
-    with opened(tmp_path):
+    with opened(tmp_path) as progress:
+        progress.remove_unfinished([mask])
         assert not left_over.exists()
+
+
+def test_what_others_left_or_write_is_never_removed(tmp_path: Path) -> None:
+    """Another command's unfinished file, a temporary folder, and a name that only looks alike."""
+    mask, map_ = tmp_path / "a.nii.gz", tmp_path / "attention" / "a_attention_t.nii.gz"
+    own = [half_written(mask), half_written(mask), half_written(map_)]
+    foreign = [
+        half_written(tmp_path / "report.html"),
+        half_written(tmp_path / "b.nii.gz"),
+        half_written(tmp_path / "attention" / "a.nii.gz"),
+        tmp_path / ".partial-0123456789abcdef.nii.gz",
+        tmp_path / ".partial-x",
+    ]
+    for path in foreign[-2:]:
+        path.touch()
+    (tmp_path / ".partial-folder-x").mkdir()
+    with opened(tmp_path) as progress:
+        progress.remove_unfinished([mask, map_, tmp_path / "never" / "made.csv"])
+    assert [path for path in own if path.exists()] == []
+    assert [path for path in foreign if not path.exists()] == []
+    assert (tmp_path / ".partial-folder-x").is_dir()

@@ -48,6 +48,7 @@ def test_paths_start_at_the_files_own_folder(
         ({"arms": {"idle": {}}}, ("'idle' is the baseline again",)),
         ({"set": {"name": datetime.date(2026, 1, 1)}}, ("set.name", "JSON")),
         ({"set": {"seed": 3}}, ("under `seeds`",)),
+        ({"seeds": [0, -1]}, ("seeds", "-1", "greater than or equal to 0")),
         ({"evaluate": {}}, ("`predict` beside `evaluate`",)),
         ({"resources": {"train": {"cpus": 0}}}, ("resources.train.cpus", "greater than 0")),
     ],

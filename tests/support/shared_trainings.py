@@ -21,7 +21,7 @@ from segduet.training.agreement import require_equal_states
 from segduet.training.checkpoint import TrainingState
 from segduet.training.distillation import Distillation, TeacherAnswers
 from segduet.training.launch import Launch
-from segduet.training.loop import TrainingJob, _initial_state, train
+from segduet.training.loop import TrainingJob, initial_state, train
 from segduet.training.objective import Objective
 from segduet.training.processes import ONE_PROCESS, Processes
 from segduet.training.progress import Progress
@@ -182,7 +182,7 @@ def _learnt(network: nn.Module, values: Tensor, slopes: Tensor) -> list[Tensor]:
 
 def parted(processes: Processes, job: TrainingJob) -> str:
     """What is said when the second process has another weight in its last place."""
-    state = _initial_state(shared(job, processes))
+    state = initial_state(shared(job, processes))
     require_equal_states(state, processes)
     if processes.rank == 1:
         with torch.no_grad():

@@ -12,7 +12,7 @@ from segduet.training.checkpoint import (
     save_checkpoint,
     write_model,
 )
-from segduet.training.loop import CHECKPOINT, _initial_state, train
+from segduet.training.loop import CHECKPOINT, initial_state, train
 from segduet.training.tensors import unique_tensors
 
 
@@ -25,7 +25,7 @@ def trained(make_job):
 def test_everything_comes_back_bit_for_bit(make_job, trained, tmp_path):
     """F52, B10: network, average, optimiser, history."""
     job, state = trained
-    fresh = _initial_state(make_job(seed=0))
+    fresh = initial_state(make_job(seed=0))
     load_checkpoint(job.run_folder / CHECKPOINT, fresh, job.recipe)
     for mine, theirs in ((fresh.network, state.network), (fresh.model, state.model)):
         pairs = zip(unique_tensors(mine).values(), unique_tensors(theirs).values(), strict=True)
@@ -42,14 +42,14 @@ def test_another_recipe_is_refused_by_name(make_job, trained):
     job, _ = trained
     other = make_job(gradient_clip_norm=1.0)
     with pytest.raises(RequestError, match="gradient_clip_norm"):
-        load_checkpoint(job.run_folder / CHECKPOINT, _initial_state(other), other.recipe)
+        load_checkpoint(job.run_folder / CHECKPOINT, initial_state(other), other.recipe)
 
 
 def test_settings_of_the_machine_may_change_on_resume(make_job, trained):
     """F54: a hot machine gets its guard at the next start."""
     job, _ = trained
     other = make_job(thermal={"enabled": True}, details_every=3)
-    state = _initial_state(other)
+    state = initial_state(other)
     load_checkpoint(job.run_folder / CHECKPOINT, state, other.recipe)
     assert state.epoch == 1
 
@@ -70,7 +70,7 @@ def test_a_damaged_or_foreign_file_is_one_clear_error(make_job, trained, damage)
         }[damage]
     )
     with pytest.raises(DataError, match=r"checkpoint_latest.*cannot be read"):
-        load_checkpoint(path, _initial_state(make_job()), job.recipe)
+        load_checkpoint(path, initial_state(make_job()), job.recipe)
 
 
 def test_a_missing_checkpoint_says_what_to_do(make_job):

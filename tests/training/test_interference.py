@@ -87,6 +87,18 @@ def test_a_task_unknown_in_the_batch_is_not_measured():
         assert finished(monitor)["interference"] == {}
 
 
+def test_a_term_that_stands_alone_costs_no_backward_pass(monkeypatch):
+    """As in a training of masks alone: there is nothing to compare it with."""
+
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("segduet.training.interference._gradient", refuse)
+    monitor = InterferenceMonitor(InterferenceConfig(every_steps=1), [])
+    Toy().observe(monitor, known=0.0)
+    assert finished(monitor)["interference"] == {}
+
+
 def test_a_collapse_is_counted_over_windows_of_known_class():
     """B08: 3 of 4 known windows are called class 2; of the labels half are class 0."""
     counts = ClassCounts()

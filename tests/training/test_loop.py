@@ -11,7 +11,7 @@ from endless_training import train_for_ever
 from fork_server import fork_server
 from segduet.core.errors import RequestError, TrainingError
 from segduet.training.checkpoint import load_checkpoint, read_model
-from segduet.training.loop import BEST_MODEL, CHECKPOINT, _initial_state, train
+from segduet.training.loop import BEST_MODEL, CHECKPOINT, initial_state, train
 from segduet.training.selection import periodic_model, periodic_models
 from segduet.training.tensors import unique_tensors
 
@@ -216,7 +216,7 @@ def test_a_kill_at_any_moment_leaves_a_readable_checkpoint(make_job):
         time.sleep(moments.uniform(0, 0.1))
         process.kill()
         process.join()
-        state = _initial_state(make_job(epochs=100_000, steps_per_epoch=1))
+        state = initial_state(make_job(epochs=100_000, steps_per_epoch=1))
         load_checkpoint(job.run_folder / CHECKPOINT, state, job.recipe)
         epochs.append(state.epoch)
     assert epochs == sorted(epochs)

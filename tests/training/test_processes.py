@@ -18,7 +18,7 @@ from segduet.losses.task_loss import build_task_loss
 from segduet.networks.outputs import TaskOutputs
 from segduet.training.checkpoint import load_checkpoint
 from segduet.training.distillation_config import TeacherDistillation
-from segduet.training.loop import CHECKPOINT, _initial_state, train
+from segduet.training.loop import CHECKPOINT, initial_state, train
 from segduet.training.processes import Processes
 from segduet.training.samples import Batch, batches
 from two_processes import start, together
@@ -245,6 +245,6 @@ def test_a_dead_process_ends_the_other_with_the_reason(make_job, how, first, sec
     if how == "while the other is stuck":
         said = Path(f"{job.run_folder}.0").read_text()
         assert said.startswith("error: training over 2 processes, rank 0: found rank 1 ended: its")
-    state = _initial_state(job)
+    state = initial_state(job)
     load_checkpoint(job.run_folder / CHECKPOINT, state, job.recipe)
     assert 3 <= state.epoch <= 4

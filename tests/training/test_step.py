@@ -8,7 +8,7 @@ from segduet.balancing.config import GradNormConfig
 from segduet.balancing.registry import build_balancer
 from segduet.core.errors import DataError, TrainingError
 from segduet.training.interference import InterferenceMonitor
-from segduet.training.loop import _initial_state, train
+from segduet.training.loop import initial_state, train
 from segduet.training.samples import batches
 from segduet.training.step import train_step
 
@@ -18,7 +18,7 @@ def _first_batch(job):
 
 
 def _step(job, batch=None):
-    state = _initial_state(job)
+    state = initial_state(job)
     return state, _train(job, state, batch or _first_batch(job))
 
 
@@ -39,7 +39,7 @@ def test_a_loss_that_is_not_finite_names_the_cases_and_moves_nothing(make_job):
     job = make_job()
     batch = _first_batch(job)
     batch.image[0] = float("nan")
-    state = _initial_state(job)
+    state = initial_state(job)
     before = {k: v.clone() for k, v in state.network.named_parameters()}
     with pytest.raises(TrainingError, match=batch.cases[0]):
         _train(job, state, batch)
@@ -156,7 +156,7 @@ def test_the_fp16_scaler_changes_no_gradient(make_job, balancing):
     job = make_job(balancing=balancing)
     batch = _first_batch(job)
     plain, _ = _step(job, batch)
-    scaled = _initial_state(make_job(balancing=balancing))
+    scaled = initial_state(make_job(balancing=balancing))
     scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     _train(job, scaled, batch)
     for ours, theirs in zip(scaled.network.parameters(), plain.network.parameters(), strict=True):
@@ -169,7 +169,7 @@ def test_the_fp16_scaler_changes_no_gradient(make_job, balancing):
 def test_an_overflow_of_the_scaler_skips_the_step(make_job, balancing):
     """F48: nothing moves, and the scale is halved."""
     job = make_job(balancing=balancing)
-    state = _initial_state(job)
+    state = initial_state(job)
     state.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
     before = [p.detach().clone() for p in state.network.parameters()]
     batch = _first_batch(job)
@@ -190,7 +190,7 @@ def test_an_encoder_nobody_trains_is_no_obstacle(make_job):
 def test_unknown_windows_do_not_enter_what_balancers_learn(make_job):
     """B03: a batch without a class, then one with; the class's first loss is the second's."""
     job = make_job(balancing={"kind": "gradnorm"})
-    state, batch = _initial_state(job), _first_batch(job)
+    state, batch = initial_state(job), _first_batch(job)
     unknown = {"kind": torch.full_like(batch.targets["kind"], math.nan)}
     _train(job, state, replace(batch, targets=unknown))
     assert state.balancer.progress()["first"]["task:kind"] is None

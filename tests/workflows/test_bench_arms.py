@@ -20,7 +20,7 @@ from segduet.workflows.bench_arms import (
 )
 from segduet.workflows.bench_session import BenchRequest
 from segduet.workflows.benchmarking import bench_arms as both_arms
-from segduet.workflows.loading import load
+from segduet.workflows.python_interface import load
 
 MODEL, IMAGES, OUT = Path("model"), Path("images"), Path("out")
 
@@ -46,6 +46,13 @@ def test_the_same_options_become_arguments_of_load() -> None:
     assert load_arguments({"no-tta": "false"}, where="--option") == {"mirrored": True}
 
 
+def test_a_flag_that_is_switched_off_is_left_out_where_it_has_no_opposite() -> None:
+    options = parse_options(["no_calibration=false", "no_tta=false"], where="--option")
+    arm = segduet_arm(MODEL, options, where="--option")
+    assert arm.command(IMAGES, OUT)[8:] == ["--tta"]
+    assert load_arguments(options, where="--option") == {"no_calibration": False, "mirrored": True}
+
+
 def test_an_option_that_load_gets_tomorrow_needs_no_change_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -59,10 +66,13 @@ def test_an_option_that_load_gets_tomorrow_needs_no_change_here(
     }
 
 
-def test_every_argument_of_load_that_changes_speed_is_an_option_of_predict(segduet: Any) -> None:
+def test_every_argument_of_load_that_changes_speed_is_an_option_of_predict(
+    segduet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The two name the same thing alike; mirrored is --no-tta, attention is kept apart."""
     import inspect
 
+    monkeypatch.setenv("COLUMNS", "200")
     shown = segduet("predict", "--help").out
     names = set(inspect.signature(load).parameters) - {"model", "mirrored", "keep_attention"}
     assert {n for n in names if f"--{n.replace('_', '-')}" not in shown} == set()

@@ -24,8 +24,10 @@ from segduet.core.tasks import TaskSpec
 from segduet.evaluation.calibration_learning import CalibrationSettings
 from segduet.inference.answers_file import AnswerRow, read_answers, write_answers
 from segduet.inference.bundles.manifest import CarriedCalibration
-from segduet.io.images import read_label_map, write_label_map
+from segduet.io.images import read_label_map, read_stored_image, write_label_map
 from segduet.workflows.calibrating import require_sets
+from segduet.workflows.loading import LoadedModel
+from segduet.workflows.python_interface import load
 
 NUM_CASES = 40
 TASK = TaskSpec(name="class", kind="binary", classes=("bright", "dark"))
@@ -263,6 +265,48 @@ def test_no_rule_no_column(
     assert read_json(folder / "manifest.json")["outcome"]["calibration"]["flagged"] is None
 
 
+def told_by(loaded: LoadedModel, made: Validated, case: str) -> dict[str, Any]:
+    """What Python says about a case, as `judged_columns` has it."""
+    image = made.road.raw / "imagesTr" / f"{case}_0000.nii.gz"
+    told = loaded.predict(read_stored_image([image]), case)
+    return {
+        "answer": told.label(made.task),
+        "probabilities": told.probabilities["class"].tolist(),
+        "set": told.sets.get("class"),
+        "abstains": told.abstains.get("class"),
+        "consistency": told.consistency,
+    }
+
+
+def judged_columns(row: dict[str, str]) -> dict[str, Any]:
+    """The same of a line of predictions.csv, in whose columns it may be missing."""
+    held = row.get("class_set")
+    return {
+        "answer": row["class"],
+        "probabilities": [float(row[f"class:{name}"]) for name in TASK.classes],
+        "set": None if held is None else tuple(filter(None, held.split("|"))),
+        "abstains": {"yes": True, "no": False}.get(row.get("class_abstain", "")),
+        "consistency": row.get("consistency"),
+    }
+
+
+def test_python_takes_the_calibration_that_it_is_given(
+    predict: Callable[..., tuple[Any, Path]], learned: Path, made: Validated
+) -> None:
+    """And refuses, as the command does, one that cannot be."""
+    _, out = predict("--calibration", learned, "--alpha", 0.4)
+    loaded = load(made.road.model, mirrored=False, calibration=learned, alpha=0.4)
+    for row in rows_of(out):
+        assert told_by(loaded, made, row["case"]) == judged_columns(row)
+    for arguments, words in (
+        ({"alpha": 0.3, "calibration": learned}, "--alpha 0.3"),
+        ({"alpha": 0.2}, "a calibration with sets"),
+        ({"no_calibration": True}, "a bundle that carries one"),
+    ):
+        with pytest.raises(RequestError, match=words):
+            load(made.road.model, mirrored=False, **arguments)
+
+
 def test_a_bundle_carries_it_and_predict_applies_it_unless_told_otherwise(
     *,
     segduet: Callable[..., Any],
@@ -289,10 +333,17 @@ def test_a_bundle_carries_it_and_predict_applies_it_unless_told_otherwise(
     manifest = read_json(out / "manifest.json")
     assert manifest["arguments"]["calibration"] == "bundle"
     assert manifest["outcome"]["calibration"]["source"] == f"bundle {bundle}"
+    loaded = load(bundle, mirrored=False)
+    assert list(loaded.warnings) == manifest["warnings"] != []
+    for row in rows_of(out):
+        assert told_by(loaded, made, row["case"]) == judged_columns(row)
     done, off = predict("--no-calibration", model=bundle)
     assert done.code == 0, done.err
     assert list(rows_of(off)[0]) == list(rows_of(plain)[0])
     assert read_json(off / "manifest.json")["outcome"]["calibration"] is None
+    plainly = load(bundle, mirrored=False, no_calibration=True)
+    for row in rows_of(off):
+        assert told_by(plainly, made, row["case"]) == judged_columns(row)
     np.testing.assert_allclose(
         [float(row["class:dark"]) for row in rows_of(off)],
         [float(row["class:dark"]) for row in rows_of(plain)],
@@ -438,7 +489,7 @@ def test_learning_from_answers_that_do_not_do(
         (("--min-probability", 0), ("--min-probability", "found 0")),
         (("--min-probability", 1.5), ("--min-probability", "1.5")),
         (("--task", "grade"), ("'grade'", "['class']")),
-        (("--reference", "tiny"), ("--reference", "have an effect")),
+        (("--reference", "tiny"), ("--reference", "has an effect")),
     ],
 )
 def test_learning_with_options_that_do_not_fit(

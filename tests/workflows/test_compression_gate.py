@@ -20,8 +20,8 @@ from segduet.inference.bundles.opening import open_bundle_folder
 from segduet.io.images import read_label_map
 from segduet.workflows.calibration_cases import find_calibration_cases
 from segduet.workflows.compression_gate import gate_lines, require_passed, run_gate
-from segduet.workflows.loading import load
 from segduet.workflows.models import Model, open_model
+from segduet.workflows.python_interface import load
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,8 @@ def test_the_report_travels_with_the_export(learned):
     assert report.n == 2
     assert report.regions[0].reference_dsc > 0.8  # it has learned something
     assert report.regions[0].dice.value >= 0.95
+    assert [parts.ends_in_float for parts in report.tried] == [1]  # which agreed well enough
+    assert report.float_parts == report.tried[0]
     assert report.bounds.min_dice == 0.95
     written = json.loads((learned.road.folder / "gate.json").read_text())
     assert learned.manifest["gate"] == written == bundle.manifest.gate
@@ -259,7 +261,13 @@ def test_a_broken_network_is_refused_and_nothing_is_written(
     assert "accuracy gate" in refused.err
     assert "gate: REFUSED on 2 held cases (2 with drawn masks)" in refused.err
     assert [p.name for p in tmp_path.iterdir()] == ["gate.json"]
-    assert not GateReport.model_validate_json((tmp_path / "gate.json").read_text()).passed
+    report = GateReport.model_validate_json((tmp_path / "gate.json").read_text())
+    assert not report.passed
+    # before it was judged, more was tried in float, as long as something was left to quantise
+    assert [parts.ends_in_float for parts in report.tried][:2] == [1, 2]
+    assert report.tried[0].lowest_dice < 0.95
+    assert report.float_parts == max(report.tried, key=lambda parts: parts.lowest_dice)
+    assert f"chosen from {len(report.tried)} by Dice" in refused.err
 
 
 def test_a_hospital_with_images_alone_gates_on_agreement(learned, segduet, tmp_path):

@@ -47,6 +47,35 @@ def test_the_demo_walks_the_whole_road(tmp_path):
     assert not set(record["train_cases"]) & set(record["validation_cases"])
 
 
+class _SeenEnoughError(Exception):
+    """Ends a demonstration before it trains."""
+
+
+def test_the_ultrasound_demo_draws_other_patients_for_another_seed(tmp_path, monkeypatch):
+    """F93: 2D pictures of nerves in place of volumes."""
+    nerves = demo_module.write_nerve_folders
+
+    def few(*args, **kwargs):
+        return nerves(*args, **{**kwargs, "num_patients": 2, "images_per_patient": 3})
+
+    def until_checked(text, _share):
+        if text.startswith("check"):
+            raise _SeenEnoughError
+
+    monkeypatch.setattr(demo_module, "write_nerve_folders", few)
+    drawn = []
+    for seed in (0, 1):
+        out = tmp_path / str(seed)
+        with pytest.raises(_SeenEnoughError):
+            demo(DemoRequest(out=out, is_ultrasound=True, seed=seed, workers=1), until_checked)
+        raw = out / "segduet-data" / "nnUNet_raw" / "Dataset502_nerve_phantoms"
+        assert read_json(raw / "dataset.json")["file_ending"] == ".png"
+        drawn.append({p.name: p.read_bytes() for p in (raw / "imagesTr").iterdir()})
+    assert len(drawn[0]) == 6
+    assert drawn[0].keys() == drawn[1].keys()
+    assert all(drawn[0][name] != drawn[1][name] for name in drawn[0])
+
+
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RequestError, match="not empty"):

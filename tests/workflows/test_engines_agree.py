@@ -1,6 +1,7 @@
 """F71, B12, B13: the same answers, whatever runs the network; through the command line."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,8 @@ import SimpleITK
 from segduet.core.errors import RequestError
 from segduet.inference.engines.runtimes import EngineName
 from segduet.workflows.load_request import LoadRequest
-from segduet.workflows.loading import load
+from segduet.workflows.loading import load_model
+from segduet.workflows.python_interface import load
 
 RUNTIMES = ("openvino", "onnx")
 
@@ -101,6 +103,17 @@ def test_both_answers_of_a_2d_network(
     reference, found = predict(*flat, "torch"), predict(*flat, engine)
     ending = next(iter(flat[1].iterdir())).suffix
     assert same_answers(reference, found, ending) == 12
+
+
+def test_pictures_of_a_cohort_are_answered_side_by_side(
+    flat: tuple[Path, Path], road: Any, conversions: Path
+) -> None:
+    """One by each thread, where there are many; the test above shows that answers stay the same."""
+    asked = LoadRequest(model=flat[0], engine="openvino", threads=3, cache=conversions)
+    volumes = dataclasses.replace(asked, model=road.model, many_cases=True)
+    assert load_model(dataclasses.replace(asked, many_cases=True)).cases_at_once == 3
+    assert load_model(asked).cases_at_once == 1
+    assert load_model(volumes).cases_at_once == 1
 
 
 def test_a_stock_nnunet_model_through_openvino(stock_training: Any, predict: Callable) -> None:
@@ -226,7 +239,7 @@ def test_an_engine_that_is_not_installed_is_one_message(
 
 
 def test_python_and_the_command_offer_the_same_engines() -> None:
-    from segduet.cli.answers import EngineChoice, PrecisionChoice
+    from segduet.cli.options import EngineChoice, PrecisionChoice
     from segduet.inference.engines.choice import PRECISIONS
 
     assert [str(v) for v in EngineChoice] == [str(v) for v in EngineName]

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from segduet.cli.answers import summary_lines
+from segduet.cli.summary_text import summary_lines
 from segduet.core.cases import CaseRecord, CaseTable
 from segduet.core.description import DatasetDescription, SegduetSection
 from segduet.core.errors import RequestError
 from segduet.core.folders import DataRoot
 from segduet.core.geometry import Geometry
+from segduet.core.manifest import RunManifest
 from segduet.core.prediction import Prediction
 from segduet.core.tasks import TaskSpec
 from segduet.inference.answers_file import write_answers
@@ -89,11 +90,15 @@ def folders(tmp_path):
 
 
 def test_every_kind_is_evaluated_and_reported(folders, tmp_path):
-    """Right answers but for a size that is half a millimetre too large everywhere."""
+    """Right answers but for a size that is half a millimetre too large everywhere.
+
+    The scores lie beside the answers, whose manifest stays what it was.
+    """
     reference, predictions = folders
-    root = DataRoot.resolve(tmp_path / "data", {})
+    out, root = predictions, DataRoot.resolve(tmp_path / "data", {})
+    RunManifest(command="predict", arguments={"model": "the very model"}).write(predictions)
     request = EvaluateRequest(
-        reference=str(reference), predictions=predictions, out=tmp_path / "out", split="val"
+        reference=str(reference), predictions=predictions, out=out, split="val"
     )
     summary = evaluate(root, request).outcome
     figures = summary["classification"]
@@ -104,7 +109,7 @@ def test_every_kind_is_evaluated_and_reported(folders, tmp_path):
     assert figures["grade"]["quadratic_kappa"]["value"] == 1.0
     assert figures["size"]["mae"]["value"] == pytest.approx(0.5)
     assert figures["size"]["spearman"]["value"] == pytest.approx(1.0)
-    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+    assert json.loads((out / "summary.json").read_text()) == summary
     baselines = summary["baselines"]
     assert set(baselines["mask_volume"]["classification"]) == {task.name for task in TASKS}
     assert set(baselines["majority_class"]["classification"]) == {"shape", "cancer"}
@@ -113,8 +118,10 @@ def test_every_kind_is_evaluated_and_reported(folders, tmp_path):
     lines = summary_lines(summary)
     assert any(line.startswith("  Mean absolute error size: 0.500 mm (") for line in lines)
     page = tmp_path / "report.html"
-    report(root, [tmp_path / "out"], page)
-    assert "→ 4.5 mm (+0.5)" in page.read_text()
+    report(root, [out], page)
+    shown = page.read_text()
+    assert "→ 4.5 mm (+0.5)" in shown
+    assert shown.count("the very model") == 1
 
 
 def test_surfaces_lesions_and_their_tolerance_reach_summary_scores_and_report(folders, tmp_path):

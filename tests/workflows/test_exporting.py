@@ -16,8 +16,8 @@ import pytest
 import SimpleITK
 
 from segduet.core.errors import DataError
-from segduet.workflows.loading import load
 from segduet.workflows.models import open_model
+from segduet.workflows.python_interface import load
 
 TO_A_FOLDER = ("openvino", "nnunet")
 

@@ -23,6 +23,7 @@ from segduet.evaluation.patients import PatientRule
 from segduet.inference.answers_file import AnswerRow, write_answers
 from segduet.io.images import write_label_map
 from segduet.workflows.patient_answers import answer_patients, apply_patient_model
+from segduet.workflows.patient_inputs import read_frozen_features
 from segduet.workflows.patient_requests import ApplyRequest, PatientsRequest
 
 TASK = TaskSpec(name="class", classes=("weak", "strong"), evidence_region="LV")
@@ -140,6 +141,12 @@ def test_pumping_is_seen_by_the_measurements_and_not_by_the_lying_network(answer
     assert set(content["parts"]["network_mean"]["accuracy"]) >= {"value", "ci95", "n"}
 
 
+def test_the_splits_to_fit_on_and_to_answer_can_be_exchanged(hearts: Path, tmp_path: Path) -> None:
+    exchanged = request(hearts, tmp_path, fit_split="val", score_split="train")
+    found = answer_patients(ROOT, exchanged)
+    assert (found.outcome["n_patients"], found.outcome["choice"]["fitted_on_patients"]) == (12, 4)
+
+
 def test_every_patient_has_a_row_with_every_part(answered: Path) -> None:
     rows = rows_of(answered)
     assert list(rows) == ["p12", "p13", "p14", "p15"]
@@ -253,6 +260,26 @@ def test_frozen_features_become_a_probe_of_their_own(hearts: Path, tmp_path: Pat
     np.savez(tmp_path / "fewer.npz", **vectors)
     with pytest.raises(DataError, match=r"case 'p03_a': found no frozen features \(1 of"):
         answer_patients(ROOT, request(hearts, tmp_path, features=tmp_path / "fewer.npz"))
+
+
+@pytest.mark.parametrize("kind", ["one array", "objects", "text", "no archive"])
+def test_features_that_are_no_vectors_are_refused_without_unpickling(
+    tmp_path: Path, kind: str
+) -> None:
+    source = tmp_path / "frozen.npz"
+    with source.open("wb") as stream:
+        match kind:
+            case "one array":
+                np.save(stream, np.ones(3))
+            case "objects":
+                np.savez(stream, a=np.array([{}], dtype=object))
+            case "text":
+                np.savez(stream, a=np.array(["x"]))
+            case "no archive":
+                stream.write(b"x")
+    with pytest.raises(DataError, match=r"frozen\.npz: found") as refused:
+        read_frozen_features(source)
+    assert "unsafely" not in str(refused.value), "numpy advises to unpickle it"
 
 
 def test_fitted_on_reference_masks_needs_predictions_of_the_answered_only(

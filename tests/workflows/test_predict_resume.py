@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from half_written import half_written
 from segduet.core.files import read_csv, read_json
 
 CASES = ("c5", "c6", "c7")
@@ -52,11 +53,13 @@ def test_what_is_done_is_not_done_again_and_what_is_missing_is(
     lines = (whole / "progress.jsonl").read_text().splitlines(keepends=True)
     (whole / "progress.jsonl").write_text("".join(lines[:3]) + lines[3][:20])  # killed at c7
     (whole / "c5.nii.gz").unlink()
+    left_over, foreign = half_written(whole / "c7.nii.gz"), half_written(whole / "report.html")
     for file in ("predictions.csv", "features_class.npz"):
         (whole / file).unlink()
     assert predict(images, "whole", "--features", "--resume").code == 0
     assert answers(whole) == expected
     assert (whole / "features_class.npz").is_file()
+    assert (left_over.exists(), foreign.exists()) == (False, True)
     again = {name for name, when in written(whole).items() if when != before[name]}
     assert again == {"c5.nii.gz", "c7.nii.gz"}
     finished = predict(images, "whole", "--features")

@@ -12,7 +12,7 @@ import pytest
 from segduet.cleanup.apply import clean
 from segduet.cleanup.plan import CleanupPlan
 from segduet.cleanup.steps import Opening, RemoveSmall
-from segduet.cli.answers import EnsembleMean
+from segduet.cli.predicting import EnsembleMean
 from segduet.core.description import DatasetDescription
 from segduet.core.files import read_csv, read_json, sha256, write_json
 from segduet.inference.ensembles import EnsembleRule

@@ -115,6 +115,8 @@ def test_the_run_folder_holds_model_record_and_validation(road: Any) -> None:
     assert (record["epochs_done"], record["selected_from"]) == (2, 1)
     assert record["selection_rule"] == "last"
     assert (record["train_cases"], record["validation_cases"]) == (CASES[:6], UNSEEN)
+    answered = json.loads((road.predictions / "manifest.json").read_text())["arguments"]
+    assert record["weights_sha256"] == answered["weights_sha256"]
     assert [line["epoch"] for line in history] == [0, 1]
     assert history[1]["train"]["loss"] < history[0]["train"]["loss"]
     assert {p.name for p in (road.run / "validation").iterdir()} == {

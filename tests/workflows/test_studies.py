@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from segduet.cli.main import app
+from segduet.cli.program import program
 from segduet.core.files import write_json
 from segduet.core.scores import CaseScores, ClassAnswer, Score
 from segduet.core.tasks import TaskSpec
@@ -72,7 +71,7 @@ def test_every_command_of_a_study_is_one_that_segduet_takes(tmp_path: Path) -> N
         train={"pretrained": "weights.pth"},
         arms={"long": {"epochs": 9}},
     )
-    group = typer.main.get_command(app)
+    group = program()
     for unit in expand(load_study(study)):
         for more in (["--resume"] if unit.resumes_from else [], unit.restart_options):
             words = [*unit.command, *more]

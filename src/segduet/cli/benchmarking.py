@@ -8,6 +8,7 @@ import typer
 
 from segduet.cli.display import print_result, print_table, progress
 from segduet.cli.options import JsonOption
+from segduet.core.seeds import LARGEST_SEED
 
 if TYPE_CHECKING:
     from segduet.evaluation.bench_record import Measure
@@ -69,7 +70,9 @@ def bench(
     max_cases: Annotated[
         int | None, typer.Option(min=1, help="Use the first so many cases.", show_default="all")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the order and the intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the order and the intervals.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Time two ways to predict in turn, in fresh processes, and compare what they answer."""

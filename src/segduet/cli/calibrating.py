@@ -8,15 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from segduet.cli.display import print_result
-from segduet.cli.options import (
-    DataRootOption,
-    JsonOption,
-    WorkersOption,
-    data_root,
-    num_workers,
-)
+from segduet.cli.idle_options import refuse_idle
+from segduet.cli.options import DataRootOption, JsonOption, WorkersOption, data_root, num_workers
 from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest
+from segduet.core.seeds import LARGEST_SEED
 
 
 class CalibrationAction(StrEnum):
@@ -73,7 +69,10 @@ def calibrate(
         Path | None, typer.Option(help="Folder that `predict --calibration` wrote [check only].")
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Seed of the parts and of the intervals' resampling.")
+        int,
+        typer.Option(
+            min=0, max=LARGEST_SEED, help="Seed of the parts and of the intervals' resampling."
+        ),
     ] = 0,
     root: DataRootOption = None,
     workers: WorkersOption = None,
@@ -81,13 +80,20 @@ def calibrate(
 ) -> None:
     """Calibrate class probabilities: temperature, sets that keep a promise, abstention, flags."""
     if action is CalibrationAction.LEARN:
-        _refuse(action, {"--reference": reference, "--predictions": predictions})
+        of_check = {"--reference": reference, "--predictions": predictions}
+        refuse_idle("calibrate", of_check, "with learn")
         options = {"alphas": tuple(alpha) if alpha else None, "least_confidence": min_probability}
         manifest = _learn(sources or [], out, task, {**options, "seed": seed}, root, workers)
         print_result(manifest.outcome, list(learned_lines(manifest, out)), as_json=as_json)
         return
-    given = {"--task": task, "--alpha": alpha, "--min-probability": min_probability}
-    _refuse(action, {"FOLDER": sources, **given, "--workers": workers})
+    of_learn = {
+        "FOLDER": sources,
+        "--task": task,
+        "--alpha": alpha,
+        "--min-probability": min_probability,
+        "--workers": workers,
+    }
+    refuse_idle("calibrate", of_learn, "with check")
     manifest = _check(reference, predictions, out, seed, root)
     print_result(manifest.outcome, list(checked_lines(manifest, out)), as_json=as_json)
 
@@ -136,17 +142,6 @@ def _check(
         reference=reference, predictions=predictions, out=out, seed=seed
     )
     return check_calibration(data_root(root), request)
-
-
-def _refuse(action: CalibrationAction, options: Mapping[str, object]) -> None:
-    given = [name for name, value in options.items() if value not in (None, [], ())]
-    if given:
-        raise RequestError(
-            f"segduet calibrate {action}",
-            found=given[0],
-            expected="options that have an effect here",
-            remedy="Leave it out.",
-        )
 
 
 def learned_lines(manifest: RunManifest, out: Path) -> Iterator[str]:

@@ -8,15 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from segduet.cli.display import duration, print_result, progress
-from segduet.cli.options import (
-    DataRootOption,
-    JsonOption,
-    WorkersOption,
-    data_root,
-    num_workers,
-)
+from segduet.cli.idle_options import refuse_idle
+from segduet.cli.options import DataRootOption, JsonOption, WorkersOption, data_root, num_workers
 from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest
+from segduet.core.seeds import LARGEST_SEED
 
 FAILED_CASES = 2
 
@@ -53,7 +49,12 @@ def cleanup(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Seed of the intervals' resampling [learn only].", show_default="0"),
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="Seed of the intervals' resampling [learn only].",
+            show_default="0",
+        ),
     ] = None,
     root: DataRootOption = None,
     workers: WorkersOption = None,
@@ -61,11 +62,12 @@ def cleanup(
 ) -> None:
     """Mend label maps: stray components, holes, thin parts, lesions outside their organ."""
     if action is CleanupAction.LEARN:
-        _refuse(action, {"--plan": plan})
+        refuse_idle("cleanup", {"--plan": plan}, "with learn")
         outcome = _learn(sources, out, seed or 0, root, workers)
         print_result(outcome, learned_lines(outcome, out), as_json=as_json)
         return
-    _refuse(action, {"--seed": seed, "--data-root": root, "--workers": workers})
+    of_learn = {"--seed": seed, "--data-root": root, "--workers": workers}
+    refuse_idle("cleanup", of_learn, "with apply")
     manifest = _apply(sources, out, plan, quiet=as_json)
     print_result(manifest.outcome, applied_lines(manifest, out), as_json=as_json)
     if manifest.outcome["failed"]:
@@ -95,17 +97,6 @@ def _apply(sources: Sequence[Path], out: Path, plan: Path | None, *, quiet: bool
     with progress(quiet=quiet) as show:
         return apply_cleanup(
             request, lambda done, total, case: show(f"cleanup: {case}", done / total)
-        )
-
-
-def _refuse(action: CleanupAction, options: dict[str, object]) -> None:
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise RequestError(
-            f"segduet cleanup {action}",
-            found=given[0],
-            expected="options that have an effect here",
-            remedy="Leave it out.",
         )
 
 

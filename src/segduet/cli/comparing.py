@@ -9,6 +9,7 @@ import typer
 from segduet.cli.display import print_result, print_table
 from segduet.cli.options import JsonOption
 from segduet.cli.summary_text import p_text
+from segduet.core.seeds import LARGEST_SEED
 
 Content = Mapping[str, Any]
 
@@ -31,7 +32,9 @@ def compare(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for comparison.json.")],
-    seed: Annotated[int, typer.Option(help="Seed of intervals and tests.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of intervals and tests.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Compare runs on the same cases: paired differences, intervals, tests."""

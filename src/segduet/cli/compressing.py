@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
-from segduet.cli.answers import EngineChoice, PrecisionChoice
 from segduet.cli.display import duration, print_result, progress
-from segduet.cli.options import DataRootOption, JsonOption, data_root
+from segduet.cli.options import (
+    DataRootOption,
+    EngineChoice,
+    JsonOption,
+    PrecisionChoice,
+    data_root,
+)
 
 
 def register(app: typer.Typer) -> None:

@@ -16,6 +16,7 @@ from segduet.cli.options import (
     data_root,
     num_workers,
 )
+from segduet.core.seeds import LARGEST_SEED
 
 FINDINGS = 3
 
@@ -159,7 +160,7 @@ def plan(
     folds: Annotated[
         int | None, typer.Option(min=2, help="Folds; default: the split that came with the data.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the folds.")] = 0,
     hold_out_validation: Annotated[
         bool,
         typer.Option("--hold-out-validation", help="Keep validation cases out of the fingerprint."),

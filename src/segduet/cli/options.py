@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,26 @@ PlansOption = Annotated[
 DatasetArgument = Annotated[
     str, typer.Argument(help="Dataset: full name, number or short name.", metavar="DATASET")
 ]
+
+
+class EngineChoice(StrEnum):
+    """What can run a network."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+    TENSORRT = "tensorrt"
+
+
+class PrecisionChoice(StrEnum):
+    """Number formats a network can be run in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
 
 
 def data_root(option: Path | None) -> DataRoot:

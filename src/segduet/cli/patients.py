@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from segduet.cli.display import print_result
+from segduet.cli.idle_options import refuse_idle
 from segduet.cli.options import (
     DataRootOption,
     DatasetArgument,
@@ -15,6 +16,7 @@ from segduet.cli.options import (
     data_root,
     num_workers,
 )
+from segduet.core.seeds import LARGEST_SEED
 
 
 class PatientAggregation(StrEnum):
@@ -76,12 +78,16 @@ def patients(
         int | None,
         typer.Option(min=1, help="Candidates the predictions were chosen from [default: 1]."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of folds, models and intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of folds, models and intervals.")
+    ] = 0,
     root: DataRootOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer for patients: measured regions, frozen features and network, fused where it helps."""
+    if score_split is None:
+        refuse_idle("patients", {"--fit-split": fit_split}, "without --score-split")
     shared = {
         "dataset": dataset,
         "predictions": predictions,

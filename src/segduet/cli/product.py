@@ -9,6 +9,7 @@ import typer
 from segduet.cli.display import duration, print_result, progress
 from segduet.cli.options import DataRootOption, JsonOption, data_root
 from segduet.cli.summary_text import summary_lines
+from segduet.core.seeds import LARGEST_SEED
 from segduet.reporting.wording import figure_text, interval_text
 
 #: What a bundle may hold beside its networks.
@@ -28,7 +29,9 @@ def demo(
     ultrasound: Annotated[
         bool, typer.Option("--ultrasound", help="2D nerve phantoms instead of 3D CT.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of data and training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of data and training.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole road on phantoms, on the CPU, in minutes."""

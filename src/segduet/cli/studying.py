@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from segduet.cli.display import duration, print_result, print_table, progress
+from segduet.cli.idle_options import refuse_idle
 from segduet.cli.options import JsonOption
-from segduet.core.errors import RequestError
+from segduet.core.seeds import LARGEST_SEED
 
 UNITS_FAILED = 1
 #: Every unit that failed was a bad request, so an engine need not try again.
@@ -42,7 +43,7 @@ def run(
     from segduet.workflows.studies import StudyRequest, list_study, run_study
 
     if list_units:
-        _refuse_retry(retry_failed=retry_failed)
+        refuse_idle("run", {"--retry-failed": retry_failed or None}, "with --list")
         outcome = list_study(study, only or ())
         print_result(outcome, unit_lines(outcome), as_json=as_json)
         return
@@ -57,21 +58,13 @@ def run(
         raise typer.Exit(code)
 
 
-def _refuse_retry(*, retry_failed: bool) -> None:
-    if retry_failed:
-        raise RequestError(
-            "--retry-failed",
-            found="--list beside it",
-            expected="one of them: to run units, or to show them",
-            remedy="Leave one out.",
-        )
-
-
 def ablate(
     study: StudyArgument,
     jobs: JobsOption = 1,
     retry_failed: RetryOption = False,
-    seed: Annotated[int, typer.Option(help="Seed of intervals and tests.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of intervals and tests.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Run a study with arms and compare each arm with the baseline."""

@@ -1,12 +1,12 @@
 """`submit`: a study on an engine: Ray, Slurm, Polyaxon or Kubernetes."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segduet.cli.display import duration, print_result, progress
+from segduet.cli.idle_options import refuse_idle
 from segduet.cli.options import JsonOption
 from segduet.cli.studying import (
     UNITS_FAILED,
@@ -15,7 +15,6 @@ from segduet.cli.studying import (
     exit_code,
     summary_lines,
 )
-from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest
 
 if TYPE_CHECKING:
@@ -191,27 +190,6 @@ def _containers(
 
     volumes = tuple(Volume.parse(text) for text in volume or ())
     return ContainerOptions(image=image, volumes=volumes, namespace=namespace)
-
-
-def refuse_idle(command: str, options: Mapping[str, object], combination: str) -> None:
-    """Refuses options that would have no effect.
-
-    Args:
-        command: the words after `segduet`.
-        options: name -> value; None where it was not given.
-        combination: what makes them idle, such as `with --local`.
-
-    Raises:
-        RequestError: one of them was given.
-    """
-    named = [name for name, value in options.items() if value is not None]
-    if named:
-        raise RequestError(
-            f"segduet {command}",
-            found=f"{named[0]} {combination}",
-            expected="an option that has an effect",
-            remedy="Leave one of the two out.",
-        )
 
 
 def _print_files(manifest: RunManifest, next_command: str, *, as_json: bool) -> None:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segduet.cli.display import duration, print_result, progress
+from segduet.cli.idle_options import refuse_idle
 from segduet.cli.options import JsonOption
 from segduet.cli.studying import StudyArgument
-from segduet.cli.submitting import AddressOption, NumCpusOption, refuse_idle
+from segduet.cli.submitting import AddressOption, NumCpusOption
 
 if TYPE_CHECKING:
     from segduet.scale.trials import TrialRecord

@@ -21,19 +21,21 @@ _WEIGHTED = (
 _NORMALISING = "MVN"  # mean and variance normalisation
 
 
-def float_operations(graph: openvino.Model, *, with_ends: bool, with_norms: bool) -> list[str]:
+def float_operations(graph: openvino.Model, *, num_ends: int, with_norms: bool) -> list[str]:
     """Names of the operations that stay in float, sorted.
 
     All that follows from the shares, which is pooling over voxels, and all that only the heads
-    compute (the way to their sums without the way to the masks). With the ends, also the weighted
-    operations that see the image first and those that the masks come out of.
+    compute (the way to their sums without the way to the masks). With one end, also the weighted
+    operations that see the image first and those that the masks come out of; with more, those
+    next to them, which work at the image's own resolution: there most of the rounding is done that
+    reaches the masks.
 
     A normalisation by its own channels' statistics magnifies the rounding of channels of small
     range, as an activation has one step for all its channels; with the norms these stay in float.
 
     Args:
         graph: of the windows, see `core.runtime`.
-        with_ends: whether the first and last weighted operations stay in float.
+        num_ends: how many weighted operations in a row stay in float at both ends; 0 or more.
         with_norms: whether instance normalisations stay in float.
     """
     image, shares = (_named([graph.input(name).get_node()]) for name in (IMAGE, SHARES))
@@ -46,8 +48,7 @@ def float_operations(graph: openvino.Model, *, with_ends: bool, with_norms: bool
         towards_masks = _reached(masks, _producers)
         reached = _reached(others, _producers)
         kept |= {name: node for name, node in reached.items() if name not in towards_masks}
-    if with_ends:
-        kept |= _first_weighted(image, _consumers) | _first_weighted(masks, _producers)
+    kept |= _end(image, _consumers, num_ends) | _end(masks, _producers, num_ends)
     if with_norms:
         kept |= _named(n for n in graph.get_ordered_ops() if n.get_type_name() == _NORMALISING)
     passive = ("Parameter", "Result", "Constant")
@@ -61,6 +62,16 @@ def _reached(starts: _Nodes, step: _Step) -> _Nodes:
         new = {name: node for name, node in step(waiting.pop()).items() if name not in found}
         found |= new
         waiting += new.values()
+    return found
+
+
+def _end(starts: _Nodes, step: _Step, length: int) -> _Nodes:
+    """Operations with weights that some way from the starts meets among its first `length`."""
+    found: _Nodes = {}
+    for _ in range(length):
+        met = _first_weighted(starts, step)
+        found |= met
+        starts = {name: after for node in met.values() for name, after in step(node).items()}
     return found
 
 

@@ -35,13 +35,13 @@ class QuantisationSettings:
     """How a network is quantised.
 
     Attributes:
-        ends_in_float: keep the first convolutions and those that the masks come out of in float,
-            for the precision of the image and the logits.
+        ends_in_float: how many convolutions in a row stay in float from the image on, and as many
+            before the masks.
         norms_in_float: keep instance normalisations in float, see `float_parts`.
         min_windows: fewer say too little about the range of the activations.
     """
 
-    ends_in_float: bool = True
+    ends_in_float: int = 1
     norms_in_float: bool = True
     min_windows: int = 8
 
@@ -150,7 +150,7 @@ def _quantised(
 ) -> openvino.Model:
     with quiet_nncf() as nncf:
         kept = float_operations(
-            graph, with_ends=settings.ends_in_float, with_norms=settings.norms_in_float
+            graph, num_ends=settings.ends_in_float, with_norms=settings.norms_in_float
         )
         try:
             return nncf.quantize(

@@ -189,6 +189,6 @@ def parse_split(text: str, *, where: str) -> Split:
             where,
             found=f"split {text!r}",
             expected="train, val, test or empty",
-            remedy="Correct the split column.",
+            remedy="Correct the split.",
         )
     return cast(Split, name)

@@ -13,6 +13,8 @@ from typing import Any
 from segduet.core.errors import DataError, StorageError
 
 _PREFIX = ".partial-"
+#: Digits of a temporary name that stand for the name of the file it is to become.
+_NAME_DIGITS = 16
 
 
 @contextlib.contextmanager
@@ -27,7 +29,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     target = Path(target)
     suffix = "".join(target.suffixes[-2:])
-    temporary = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{suffix}")
+    temporary = target.with_name(f"{_unfinished(target)}-{secrets.token_hex(8)}{suffix}")
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
@@ -40,6 +42,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
             _sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unfinished(target: Path) -> str:
+    """How the temporary names of a file begin; no longer where its own name is long."""
+    name = hashlib.sha256(os.fsencode(target.name)).hexdigest()
+    return f"{_PREFIX}{name[:_NAME_DIGITS]}"
 
 
 def _sync_folder(folder: Path) -> None:
@@ -65,11 +73,19 @@ def storage_errors(target: Path) -> Iterator[None]:
         ) from error
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes left half written in a folder that nobody writes into now."""
-    for left_over in folder.glob(f"{_PREFIX}*"):
-        if left_over.is_file():
-            left_over.unlink(missing_ok=True)
+def remove_unfinished(targets: Iterable[Path]) -> None:
+    """Removes what killed processes left half written of files that nobody writes now.
+
+    Args:
+        targets: the files; what was to become another one stays.
+    """
+    beginnings: dict[Path, set[str]] = {}
+    for target in map(Path, targets):
+        beginnings.setdefault(target.parent, set()).add(_unfinished(target))
+    for folder, own in beginnings.items():
+        for left_over in folder.glob(f"{_PREFIX}*"):
+            if left_over.name[: len(_PREFIX) + _NAME_DIGITS] in own:
+                left_over.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -59,6 +59,10 @@ class Prediction:
             on request, and of heads that attend.
         seconds: time by stage, such as `prepare`, `network`, `restore`.
         seen: the part of the image that was looked at, where one was searched for.
+        sets: task name -> classes of its conformal set, perhaps none; of calibrated answers.
+        abstains: task name -> whether the answer is withheld; of the tasks that have a set.
+        consistency: `ok`, or what contradicts the mask; empty where no rule of the calibration
+            applies, None where there are no rules.
     """
 
     case: str
@@ -70,6 +74,9 @@ class Prediction:
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     seen: SeenRegion | None = None
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    abstains: Mapping[str, bool] = field(default_factory=dict)
+    consistency: str | None = None
 
     def label(self, task: TaskSpec) -> str:
         """What was answered, as the case table would hold it."""

@@ -14,9 +14,9 @@ import tifffile
 from segduet.core.errors import DataError
 from segduet.core.volume import Volume
 from segduet.io.images import read_image, read_label_map
-from segduet.io.itk import NIFTI_ENDINGS
 from segduet.io.matlab import MAT_ENDING, read_mat_image, read_mat_mask
 from segduet.io.names import file_ending, image_name
+from segduet.io.nifti import NIFTI_ENDINGS
 
 
 def is_mat(path: Path) -> bool:

@@ -16,7 +16,7 @@ from segduet.core.errors import DataError
 from segduet.core.files import atomic_path
 from segduet.core.geometry import Geometry
 from segduet.io.images import write_label_map
-from segduet.io.itk import NIFTI_ENDINGS
+from segduet.io.nifti import NIFTI_ENDINGS
 
 #: Far above scaling errors (1.5e-5 per label in 16 bit), far below any honest in-between value.
 TOLERANCE = 1e-3

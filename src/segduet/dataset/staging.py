@@ -31,7 +31,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
             str(target),
             found=f"the write failed: {error.strerror or error}",
             expected="a folder with free space that this user may write to",
-            remedy="Free some space or choose another --data-root; nothing was half-written.",
+            remedy="Free some space or choose another folder; nothing was half-written.",
         ) from error
     finally:
         if temporary is not None:

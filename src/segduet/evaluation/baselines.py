@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from segduet.core.errors import DataError
 from segduet.core.tasks import TaskSpec
@@ -162,6 +159,10 @@ def mask_volume(
     Raises:
         DataError: fewer than two classes among the training cases.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     classes = _checked(train_classes, minimum=2).astype(np.int64)
     # lbfgs is deterministic, so there is no seed to give
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -237,6 +238,10 @@ def value_by_volume(
     Raises:
         DataError: fewer than two different values among the training cases.
     """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     values = _checked(train_values, minimum=2).astype(np.float64)
     model = make_pipeline(StandardScaler(), Ridge())
     model.fit(np.log1p(train_volumes_ml), values)

@@ -6,7 +6,6 @@ N cases, K classes or findings, R relabelled cohorts.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from segduet.core.answers import decided_findings
 from segduet.evaluation.classification import TaskAnswers
@@ -87,7 +86,7 @@ def _auroc(held: Sequence[np.ndarray], scores: np.ndarray) -> np.ndarray:
 
     From rank sums, which all relabelled cohorts share; equal to `metrics.probability.auroc`.
     """
-    ranks = stats.rankdata(scores, axis=0)
+    ranks = np.apply_along_axis(_ranks, 0, scores)
     each = []
     for k, of_class in enumerate(held):
         inside = of_class.sum(-1)
@@ -97,3 +96,10 @@ def _auroc(held: Sequence[np.ndarray], scores: np.ndarray) -> np.ndarray:
         each.append(np.divide(won, pairs, out=np.full_like(won, np.nan), where=pairs > 0))
     mean: np.ndarray = np.mean(each, axis=0)
     return mean
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """From 1, equal values sharing their mean rank, as `scipy.stats.rankdata`: (N,) float64."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    shared: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[which]
+    return shared

@@ -170,6 +170,7 @@ def task_figures(answers: TaskAnswers, *, seed: int) -> TaskFigures:
                 seed=seed,
                 undefined=m.undefined,
                 kind=by_class or interval_kind(name),
+                denominators=m.denominators,
             )
             for name, m in wanted.items()
         }

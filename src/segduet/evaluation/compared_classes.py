@@ -81,6 +81,7 @@ def _value(answers: TaskAnswers | None, metric: str, selected_from: int, seed: i
         seed=seed,
         undefined=measure.undefined,
         kind=interval_kind(metric),
+        denominators=measure.denominators,
     )
     return figure_entry(estimate, selected_from=selected_from)
 

@@ -92,12 +92,12 @@ def evaluate_folder(
 
 
 def _chosen_records(references: References, cases: Sequence[str] | None) -> list[CaseRecord]:
-    if cases is None:
-        records = [record for record in references.table if references.is_known(record)]
-    else:
-        records = [references.table.record(case) for case in cases]
-    for record in records:
-        if not references.is_known(record):
+    wanted = references.table if cases is None else map(references.table.record, cases)
+    records = []
+    for record in wanted:
+        if references.is_known(record):
+            records.append(record)
+        elif cases is not None:
             raise DataError(
                 f"case {record.case!r}",
                 found="neither a reference mask nor a known class",

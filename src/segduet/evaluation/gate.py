@@ -23,6 +23,7 @@ from segduet.evaluation.gate_report import (
 )
 from segduet.evaluation.intervals import mean_estimate, paired_difference, statistic_estimate
 from segduet.evaluation.measures import Measure, task_measures
+from segduet.metrics.confusion import ratio
 from segduet.metrics.regression import r_squared
 
 #: Sums of float64 stray by far less than this; a loss exactly at its bound must pass.
@@ -198,7 +199,13 @@ def _agreement(held: HeldAnswers, task: TaskSpec, seed: int) -> Estimate:
     )
     if task.kind != "regression":
         same = [float(a.predicted == b.predicted) for a, b in zip(first, second, strict=True)]
-        return mean_estimate(same, patients, seed=seed)
+        return statistic_estimate(
+            lambda weights: ratio(weights @ np.array(same), weights.sum(-1)),
+            patients,
+            seed=seed,
+            undefined="no case is held",
+            kind="score",
+        )
     before, after = (np.array([a.probabilities[0] for a in answers]) for answers in (first, second))
     return statistic_estimate(
         lambda weights: r_squared(before, after, weights=weights),

@@ -82,6 +82,26 @@ class ClassFlip(BaseModel):
     truth: str | None
 
 
+class FloatParts(BaseModel):
+    """One way to quantise a network, and how it answered cases that the gate does not look at.
+
+    Attributes:
+        ends_in_float: convolutions in a row that stay in float at both ends of the network.
+        dice: region -> mean Dice of its masks with those of the original; None where both left the
+            region empty in all cases. Empty for a network without masks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ends_in_float: int
+    dice: dict[str, float | None]
+
+    @property
+    def lowest_dice(self) -> float:
+        """Dice of the region that agrees least; 1 where there is none."""
+        return min((value for value in self.dice.values() if value is not None), default=1.0)
+
+
 class GateReport(BaseModel):
     """Everything the gate looked at, and its verdict.
 
@@ -91,6 +111,8 @@ class GateReport(BaseModel):
             their agreement with the reference model's alone.
         reasons: why the candidate is refused, a sentence each; empty where it passes.
         not_judged: what could not be compared and why, a sentence each.
+        float_parts: of a network in 8 bits, how it was quantised.
+        tried: the ways of quantising that it was chosen from, on cases of its calibration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,3 +126,5 @@ class GateReport(BaseModel):
     reasons: tuple[str, ...]
     not_judged: tuple[str, ...]
     passed: bool
+    float_parts: FloatParts | None = None
+    tried: tuple[FloatParts, ...] = ()

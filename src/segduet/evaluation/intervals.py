@@ -9,21 +9,24 @@ from collections.abc import Callable, Sequence
 from typing import Literal, assert_never
 
 import numpy as np
-from scipy import integrate, stats
+from scipy import special
 
 from segduet.core.scores import Estimate
 from segduet.evaluation.resampling import (
     NUM_RESAMPLES,
-    patient_draws,
     patient_groups,
+    patient_weights,
     resample_weights,
 )
+from segduet.evaluation.share_limits import is_boundary, patients_behind, score_limits
 
 #: Above this share of resamples without a value the rest is no sample of the sampling distribution.
 MAX_UNDEFINED_SHARE = 0.05
 _Z95 = 1.959964
 #: Resamples that differ by no more are the same figure, summed in another order.
 _ROUNDING = 1e-12
+_ONE_PATIENT = "one patient has no interval"
+_NOTHING_VARIES = "the same in every resample, so resampling shows no uncertainty"
 #: Keeps logarithms and BCa's division finite.
 _TINY = 1e-9
 
@@ -34,8 +37,8 @@ IntervalKind = Literal["score", "logit", "t", "percentile"]
 #: What `summary.json` says of its intervals.
 INTERVAL_TEXT = (
     f"95 %, bootstrap over patients, {NUM_RESAMPLES} resamples, widened for few patients: BCa for "
-    "means, score interval with the effective number of cases for shares and F1, logit for AUROC "
-    "and average precision, percentile for others"
+    "means, score interval with the effective number of cases for shares and F1 (of patients where "
+    "all or nothing is right), logit for AUROC and average precision, percentile for others"
 )
 
 
@@ -70,11 +73,10 @@ def mean_estimate(
         return Estimate(value=mean, ci95=None, n=numbers.size, reason=reason)
     group = patient_groups(patients)
     sums, counts = np.bincount(group, weights=numbers), np.bincount(group).astype(np.float64)
-    draws = patient_draws(len(counts), seed=seed, num_resamples=num_resamples)
-    resampled = (draws @ sums) / (draws @ counts)
-    reason = _why_unusable(resampled, num_resamples)
-    if reason:
-        return Estimate(value=mean, ci95=None, n=numbers.size, reason=reason)
+    weights = patient_weights(len(counts), seed=seed, num_resamples=num_resamples)
+    resampled = (weights @ sums) / (weights @ counts)
+    if np.ptp(resampled) <= _ROUNDING:
+        return Estimate(value=mean, ci95=None, n=numbers.size, reason=_NOTHING_VARIES)
     without = (sums.sum() - sums) / (counts.sum() - counts)
     levels = _bca_levels(resampled, mean, without)
     low, high = np.quantile(resampled, levels)
@@ -104,6 +106,7 @@ def statistic_estimate(
     seed: int,
     undefined: str,
     kind: IntervalKind = "percentile",
+    denominators: np.ndarray | None = None,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Estimate:
     """Any figure of a cohort with its interval, all cases of a patient drawn together.
@@ -112,16 +115,19 @@ def statistic_estimate(
         statistic: weights (..., N), how often each case counts -> figure (...), NaN if undefined.
         patients: patient of each case.
         seed: of the resampling.
-        undefined: the reason to give when the figure itself is NaN.
+        undefined: the reason to give when the figure itself is NaN, or a share of it of nobody.
         kind: how the limits follow from the resamples.
+        denominators: (K, N) of a `score`, see `patients_behind`; None is one share of all cases.
         num_resamples: bootstrap samples.
 
     Resamples without a figure (a class did not get in) are left out; beyond
-    `MAX_UNDEFINED_SHARE` of them, and where all agree, there is no interval.
+    `MAX_UNDEFINED_SHARE` of them, and where all agree, there is no interval. A `score` of 0 or 1
+    has one nevertheless, from the number of patients behind it. A mean of shares has none where
+    one of them is of nobody: an absent class pulls macro-F1 down whatever the model does.
 
-    Source: `score`: Wilson (1927), doi:10.2307/2276774, with the sample size that a share of this
-        standard error would have (Korn and Graubard 1998, Survey Methodology 24:193); for means of
-        shares such as macro-F1 it is our choice. `logit`: Qin and Hotilovac (2008),
+    Source: `score`: `score_limits`, with the sample size that a share of this standard error would
+        have (Korn and Graubard 1998, Survey Methodology 24:193); for means of shares such as
+        macro-F1, and at 0 and 1, it is our choice. `logit`: Qin and Hotilovac (2008),
         doi:10.1177/0962280207087173. `percentile`: Hesterberg (2015), see `mean_estimate`.
     """
     n = len(patients)
@@ -132,14 +138,23 @@ def statistic_estimate(
         return Estimate(value=None, ci95=None, n=n, reason=undefined)
     num_patients = len(set(patients))
     if num_patients < 2:
-        return Estimate(value=value, ci95=None, n=n, reason="one patient has no interval")
+        return Estimate(value=value, ci95=None, n=n, reason=_ONE_PATIENT)
     resampled = statistic(resample_weights(patients, seed=seed, num_resamples=num_resamples))
     defined = resampled[~np.isnan(resampled)]
-    reason = _why_unusable(defined, resampled.size)
+    shares = np.ones((1, n)) if denominators is None else denominators
+    behind = patients_behind(shares, patients) if kind == "score" else np.inf
+    is_all_or_nothing = kind == "score" and is_boundary(value)
+    reason = undefined
+    if behind > 0:
+        reason = _why_unusable(defined, resampled.size, behind, is_all_or_nothing=is_all_or_nothing)
     if reason:
         return Estimate(value=value, ci95=None, n=n, reason=reason)
-    low, high = _limits(value, defined, num_patients, kind)
-    return Estimate(value=value, ci95=(low, high), n=n)
+    if is_all_or_nothing:
+        # one less, as where resamples tell: there the variance is multiplied by G / (G - 1)
+        limits = score_limits(value, effective=behind - 1, t=_t_quantile(num_patients))
+    else:
+        limits = _limits(value, defined, num_patients, kind)
+    return Estimate(value=value, ci95=limits, n=n)
 
 
 def selection_inflation(estimate: Estimate, *, selected_from: int) -> float:
@@ -155,11 +170,13 @@ def selection_inflation(estimate: Estimate, *, selected_from: int) -> float:
     """
     if selected_from < 2 or estimate.ci95 is None:
         return 0.0
+    from scipy import integrate  # takes long to import, and is asked for rarely
+
     standard_error = (estimate.ci95[1] - estimate.ci95[0]) / (2 * _Z95)
 
     def density(x: float) -> float:
-        below = float(stats.norm.cdf(x)) ** (selected_from - 1)
-        return x * selected_from * below * float(stats.norm.pdf(x))
+        below = float(special.ndtr(x)) ** (selected_from - 1)
+        return x * selected_from * below * float(np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
 
     expected_maximum, _ = integrate.quad(density, -8.0, 8.0)
     return float(expected_maximum) * standard_error
@@ -167,7 +184,7 @@ def selection_inflation(estimate: Estimate, *, selected_from: int) -> float:
 
 def _t_quantile(num_patients: int) -> float:
     """97.5 % of Student's t with G - 1 degrees of freedom."""
-    return float(stats.t.ppf(0.975, num_patients - 1))
+    return float(special.stdtrit(num_patients - 1, 0.975))
 
 
 def _widened_z(num_patients: int) -> float:
@@ -186,11 +203,11 @@ def _bca_levels(resampled: np.ndarray, value: float, without: np.ndarray) -> np.
     # half of those that equal it, which sums in another order only nearly do
     smaller = (resampled < value - _ROUNDING).mean() + (resampled <= value + _ROUNDING).mean()
     rarest = 0.5 / resampled.size
-    bias = stats.norm.ppf(np.clip(smaller / 2, rarest, 1 - rarest))
+    bias = special.ndtri(np.clip(smaller / 2, rarest, 1 - rarest))
     influence = without.mean() - without
     acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
     shifted = bias + _widened_z(without.size) * np.array([-1.0, 1.0])
-    levels: np.ndarray = stats.norm.cdf(
+    levels: np.ndarray = special.ndtr(
         bias + shifted / np.maximum(1 - acceleration * shifted, _TINY)
     )
     return levels
@@ -200,7 +217,7 @@ def _limits(
     value: float, resampled: np.ndarray, num_patients: int, kind: IntervalKind
 ) -> tuple[float, float]:
     if kind == "percentile":
-        level = stats.norm.cdf(-_widened_z(num_patients))
+        level = special.ndtr(-_widened_z(num_patients))
         low, high = np.quantile(resampled, [level, 1 - level])
         return float(low), float(high)
     error = float(resampled.std()) * np.sqrt(num_patients / (num_patients - 1))
@@ -209,20 +226,11 @@ def _limits(
         case "t":
             return float(value - t * error), float(value + t * error)
         case "score":
-            return _score_limits(value, error, t)
+            return score_limits(value, effective=value * (1 - value) / error**2, t=t)
         case "logit":
             return _logit_limits(value, error, t)
         case _:
             assert_never(kind)
-
-
-def _score_limits(share: float, error: float, t: float) -> tuple[float, float]:
-    """The shares of which the observed one is t standard errors away, those of each share."""
-    effective = max(share * (1 - share), _TINY) / error**2
-    middle = (share + t**2 / (2 * effective)) / (1 + t**2 / effective)
-    spread = np.sqrt(share * (1 - share) / effective + t**2 / (4 * effective**2))
-    half = t * spread / (1 + t**2 / effective)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def _logit_limits(value: float, error: float, t: float) -> tuple[float, float]:
@@ -236,16 +244,18 @@ def _logit_limits(value: float, error: float, t: float) -> tuple[float, float]:
 def _why_no_interval(values: np.ndarray, patients: Sequence[str]) -> str:
     assert len(patients) == values.size
     if len(set(patients)) < 2:
-        return "one patient has no interval"
+        return _ONE_PATIENT
     if np.ptp(values) == 0:
         return f"all {values.size} values are equal, so resampling shows no uncertainty"
     return ""
 
 
-def _why_unusable(defined: np.ndarray, num_resamples: int) -> str:
+def _why_unusable(
+    defined: np.ndarray, num_resamples: int, behind: float, *, is_all_or_nothing: bool
+) -> str:
     missing = 1 - defined.size / num_resamples
     if missing > MAX_UNDEFINED_SHARE:
         return f"undefined in {missing:.0%} of the resamples: too few cases of a class or value"
-    if np.ptp(defined) <= _ROUNDING:
-        return "the same in every resample, so resampling shows no uncertainty"
-    return ""
+    if is_all_or_nothing:
+        return "" if behind > 1 else "it rests on one patient"
+    return _NOTHING_VARIES if np.ptp(defined) <= _ROUNDING else ""

@@ -24,11 +24,15 @@ class Measure:
         statistic: weights (..., N), how often each case counts -> figure (...), NaN if undefined.
         undefined: why the figure is undefined, where it is.
         unit: of the figure, empty for a share or score without one.
+        denominators: (K, N) how much each case counts in the denominators of the K shares that the
+            figure is the mean of (`share_limits.patients_behind`); None is one share of all cases,
+            or no share.
     """
 
     statistic: Statistic
     undefined: str = "undefined"
     unit: str = ""
+    denominators: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +80,52 @@ def _of_classes(task: TaskSpec, reference: np.ndarray, answers: np.ndarray) -> T
     undefined = f"classes {absent} do not occur in the reference" if absent else "undefined"
     reasons = {**_UNDEFINED, "positive_likelihood_ratio": undefined if absent else _NO_FALSE_ALARM}
     statistics = {**_of_matrix(matrix), **_of_kind(task, matrix, reference, answers)}
+    classes = np.arange(len(task.classes))[:, None]
+    is_true, is_said = reference == classes, chosen == classes
+    shares = _shares_of_classes(is_true, is_said)
     return TaskMeasures(
         overall={
             name: Measure(
                 statistic=statistic,
                 undefined=reasons.get(name, undefined),
                 unit=CLASSIFICATION_METRICS[name].unit,
+                denominators=shares.get(name),
             )
             for name, statistic in statistics.items()
         },
         f1_by_class=_each(
-            task.classes, lambda w: of_confusion.per_class_f1(matrix(w)), undefined=undefined
+            task.classes,
+            lambda w: of_confusion.per_class_f1(matrix(w)),
+            undefined=undefined,
+            denominators=_of_f1(is_true, is_said),
         ),
         auroc_by_class={},
         confusion=matrix,
     )
+
+
+def _shares_of_classes(is_true: np.ndarray, is_said: np.ndarray) -> dict[str, np.ndarray]:
+    """Metric name -> denominators, of those that are no share of all cases.
+
+    Args:
+        is_true: (K, N) bool.
+        is_said: (K, N) bool.
+    """
+    return {
+        "macro_f1": _of_f1(is_true, is_said),
+        "balanced_accuracy": is_true[is_true.any(1)],
+        "sensitivity": is_true[1:],
+        "specificity": is_true[:1],
+    }
+
+
+def _of_f1(is_true: np.ndarray, is_said: np.ndarray) -> np.ndarray:
+    """Denominators of F1 = TP / (TP + FP / 2 + FN / 2): (K, N) float64.
+
+    0 throughout for a class that no case has: the false alarms say nothing of how well it is found.
+    """
+    of_class: np.ndarray = (is_true.astype(np.float64) + is_said) / 2
+    return of_class * is_true.any(1, keepdims=True)
 
 
 #: Why a figure has no value where all classes occur.
@@ -163,11 +198,17 @@ def _of_findings(task: TaskSpec, truth: np.ndarray, chances: np.ndarray) -> Task
         return of_findings.finding_f1(truth, said, weights=weights)
 
     auroc, precision = each(of_probability.binary_auroc), each(of_probability.average_precision)
+    absent = [n for k, n in enumerate(task.classes) if not truth[:, k].any()]
+    unknown = f"findings {absent} are in no case" if absent else "undefined"
     constant = [n for k, n in enumerate(task.classes) if len(set(truth[:, k])) < 2]
     undefined = f"findings {constant} are in no case or in all of them"
     return TaskMeasures(
         overall={
-            "macro_f1": Measure(statistic=lambda w: f1(w).mean(-1)),
+            "macro_f1": Measure(
+                statistic=lambda w: f1(w).mean(-1),
+                undefined=unknown,
+                denominators=_of_f1(truth.T, said.T),
+            ),
             "exact_match": Measure(
                 statistic=lambda w: of_findings.exact_match(truth, said, weights=w)
             ),
@@ -176,18 +217,28 @@ def _of_findings(task: TaskSpec, truth: np.ndarray, chances: np.ndarray) -> Task
                 statistic=lambda w: precision(w).mean(-1), undefined=undefined
             ),
         },
-        f1_by_class=_each(task.classes, f1),
+        f1_by_class=_each(
+            task.classes, f1, undefined=unknown, denominators=_of_f1(truth.T, said.T)
+        ),
         auroc_by_class=_each(task.classes, auroc, undefined=undefined),
         confusion=None,
     )
 
 
 def _each(
-    names: tuple[str, ...], statistic: Statistic, *, undefined: str = "undefined"
+    names: tuple[str, ...],
+    statistic: Statistic,
+    *,
+    undefined: str = "undefined",
+    denominators: np.ndarray | None = None,
 ) -> dict[str, Measure]:
-    """One measure per name from a statistic (..., K) of all of them."""
+    """One measure per name from a statistic (..., K) of all of them, with its denominators."""
     return {
-        name: Measure(statistic=lambda w, k=k: statistic(w)[..., k], undefined=undefined)  # type: ignore[misc]
+        name: Measure(
+            statistic=lambda w, k=k: statistic(w)[..., k],  # type: ignore[misc]
+            undefined=undefined,
+            denominators=None if denominators is None else denominators[k : k + 1],
+        )
         for k, name in enumerate(names)
     }
 

@@ -32,6 +32,16 @@ def patient_draws(num_patients: int, *, seed: int, num_resamples: int) -> np.nda
     return draws
 
 
+# one, since it takes four times the memory; regions mostly rest on the same patients
+@lru_cache(maxsize=1)
+def patient_weights(num_patients: int, *, seed: int, num_resamples: int) -> np.ndarray:
+    """`patient_draws` as float64, in which sums over them are computed: (R, G)."""
+    draws = patient_draws(num_patients, seed=seed, num_resamples=num_resamples)
+    weights = draws.astype(np.float64)
+    weights.setflags(write=False)
+    return weights
+
+
 def resample_weights(
     patients: Sequence[str], *, seed: int, num_resamples: int = NUM_RESAMPLES
 ) -> np.ndarray:

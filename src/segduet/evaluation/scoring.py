@@ -13,9 +13,9 @@ from segduet.core.scores import CaseScores, ClassAnswer, Score
 from segduet.core.tasks import TaskSpec
 from segduet.core.volume import Volume
 from segduet.metrics.detection import count_lesions, lesion_f1, lesion_precision, lesion_recall
-from segduet.metrics.overlap import dsc, f_beta, iou, precision, recall
+from segduet.metrics.label_pairs import label_pairs, region_counts
+from segduet.metrics.overlap import OverlapCounts, overlap_scores
 from segduet.metrics.surface import assd_mm, hd95_mm, nsd, surface_distances, union_box
-from segduet.metrics.volume import volume_difference_ml, volume_ml
 
 Regions = Mapping[str, tuple[int, ...]]
 #: A probability vector that went through a text file with six decimals still sums to 1 within this.
@@ -72,18 +72,19 @@ def score_case(
     # beyond this box both are background, which is in no region and in no number
     box = union_box(reference.array[0], prediction.array[0])
     true, drawn = reference.array[0][box], prediction.array[0][box]
-    _check_values(record.case, "reference mask", true, labels)
-    _check_values(record.case, "predicted mask", drawn, labels)
-    ignored = labels.ignore_value
-    counted = np.ones(true.shape, dtype=bool) if ignored is None else true != ignored
+    # declared values are 0 to K - 1
+    pairs = label_pairs(true, drawn, num_values=len(labels.values))
+    _check_values(record.case, "reference mask", true, int(pairs[-1].sum()), labels)
+    _check_values(record.case, "predicted mask", drawn, int(pairs[:, -1].sum()), labels)
+    counted = _counted(true, labels)
     segmentation, volumes = {}, {}
     for name, members in scored_regions(labels).items():
-        segmentation[name], volumes[name] = _score_region(
-            _inside(true, members) & counted,
-            _inside(drawn, members) & counted,
-            reference.geometry,
-            nsd_tolerance_mm,
-        )
+        counts = region_counts(pairs, members, ignored=labels.ignore_value)
+        segmentation[name], volumes[name] = _overlaps(counts, reference.geometry)
+        if nsd_tolerance_mm is not None:
+            masks = _inside(true, members) & counted, _inside(drawn, members) & counted
+            segmentation[name] |= _surface_scores(*masks, reference.geometry, nsd_tolerance_mm)
+            segmentation[name] |= _lesion_scores(*masks)
     return CaseScores(
         case=record.case,
         patient=record.patient,
@@ -135,31 +136,14 @@ def _fault(task: TaskSpec, values: np.ndarray) -> str:
     return "" if fits else f"{task.answer_size} numbers from 0 to 1 that sum to 1"
 
 
-def _score_region(
-    reference: np.ndarray,
-    prediction: np.ndarray,
-    geometry: Geometry,
-    nsd_tolerance_mm: float | None,
+def _overlaps(
+    counts: OverlapCounts, geometry: Geometry
 ) -> tuple[dict[str, Score], tuple[float, float]]:
+    """Scores of the overlap and of the volumes, and both volumes in ml."""
     voxel_ml = geometry.voxel_volume_ml
-    scores = {
-        "dsc": dsc(reference, prediction),
-        "iou": iou(reference, prediction),
-        "f2": f_beta(reference, prediction, beta=2),
-        "precision": precision(reference, prediction),
-        "recall": recall(reference, prediction),
-        "volume_difference_ml": Score(
-            value=volume_difference_ml(reference, prediction, voxel_volume_ml=voxel_ml)
-        ),
-    }
-    if nsd_tolerance_mm is not None:
-        scores |= _surface_scores(reference, prediction, geometry, nsd_tolerance_mm)
-        scores |= _lesion_scores(reference, prediction)
-    volumes = (
-        volume_ml(reference, voxel_volume_ml=voxel_ml),
-        volume_ml(prediction, voxel_volume_ml=voxel_ml),
-    )
-    return scores, volumes
+    volumes = counts.in_reference * voxel_ml, counts.in_prediction * voxel_ml
+    difference = Score(value=volumes[1] - volumes[0])
+    return {**overlap_scores(counts), "volume_difference_ml": difference}, volumes
 
 
 def _surface_scores(
@@ -191,6 +175,9 @@ def _in_plane(mask: np.ndarray) -> np.ndarray:
 
 
 def _check_grid(case: str, reference: Volume, prediction: Volume) -> None:
+    # most predictions repeat the header to the digit
+    if reference.geometry == prediction.geometry:
+        return
     differing = reference.geometry.differences(prediction.geometry)
     if differing:
         raise DataError(
@@ -203,6 +190,11 @@ def _check_grid(case: str, reference: Volume, prediction: Volume) -> None:
         )
 
 
+def _counted(reference: np.ndarray, labels: LabelScheme) -> np.ndarray:
+    ignored = labels.ignore_value
+    return np.ones(reference.shape, dtype=bool) if ignored is None else reference != ignored
+
+
 def _inside(label_map: np.ndarray, members: tuple[int, ...]) -> np.ndarray:
     """Where the value is one of a few: several times faster than `np.isin`."""
     inside: np.ndarray = label_map == members[0]
@@ -211,8 +203,10 @@ def _inside(label_map: np.ndarray, members: tuple[int, ...]) -> np.ndarray:
     return inside
 
 
-def _check_values(case: str, what: str, array: np.ndarray, labels: LabelScheme) -> None:
-    if _inside(array, labels.values).all():
+def _check_values(
+    case: str, what: str, array: np.ndarray, num_unknown: int, labels: LabelScheme
+) -> None:
+    if num_unknown == 0:
         return
     unknown = sorted(set(np.unique(array).tolist()) - set(labels.values))
     raise DataError(

@@ -4,7 +4,7 @@ N cases, R rounds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -144,7 +144,7 @@ def _of_every_class(
     def statistic(weights: np.ndarray) -> np.ndarray:
         return np.where(((weights @ classes) > 0).all(-1), measure.statistic(weights), np.nan)
 
-    return Measure(statistic=statistic, undefined="the group has no case of some class")
+    return replace(measure, statistic=statistic, undefined="the group has no case of some class")
 
 
 def _of_group(figure: Figure, groups: Mapping[str, str], name: str, *, seed: int) -> Estimate:
@@ -166,12 +166,14 @@ def _of_group(figure: Figure, groups: Mapping[str, str], name: str, *, seed: int
         everyone[..., is_in] = weights
         return figure.measure.statistic(everyone)
 
+    denominators = figure.measure.denominators
     return statistic_estimate(
         statistic,
         patients,
         seed=seed,
         undefined=figure.measure.undefined,
         kind=interval_kind(figure.metric),
+        denominators=None if denominators is None else denominators[:, is_in],
     )
 
 

@@ -1,7 +1,10 @@
 """Many cases: reading, predicting and writing overlap, and one broken case stops no other (F80)."""
 
+import contextlib
+import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,33 +27,36 @@ def predict_cohort(
     read: Callable[[Sequence[Path]], Volume],
     predict: Callable[[str, Volume], Prediction],
     write: Callable[[Prediction], None],
+    at_once: int = 1,
 ) -> Iterator[Outcome]:
     """Predicts the cases one after the other and yields what became of each, in their order.
 
     While a case is predicted, one thread reads the next and one writes the last; at most one image
     and one prediction wait. A prediction is yielded once it is written. A case that cannot be read
     or predicted is yielded as `FailedCase` and the others go on. Where the run stops early, what
-    was begun to be written is finished and both threads have ended when the error arrives; a case
+    was begun to be written is finished and all threads have ended when the error arrives; a case
     written by then is still yielded before `KeyboardInterrupt` or `RequestError` is raised.
 
     Args:
         cases: what to predict.
         read: image files in channel order -> image.
-        predict: case id and image -> prediction; runs in the caller's thread.
+        predict: case id and image -> prediction; runs in the caller's thread, unless several do.
         write: stores a prediction; its errors stop the run.
+        at_once: how many cases are predicted side by side, each by a thread of its own, which also
+            reads it; as many again may wait to be written.
 
     Raises:
         RequestError: reading or predicting found the request wrong, which no other case can mend.
         StorageError: raised by `write`, such as a full disk.
     """
+    answer = _side_by_side(cases, read, predict, at_once) if at_once > 1 else None
     with (
-        ThreadPoolExecutor(1, thread_name_prefix="segduet-read") as reader,
         ThreadPoolExecutor(1, thread_name_prefix="segduet-write") as writer,
+        contextlib.closing(answer or _one_by_one(cases, read, predict)) as outcomes,
     ):
         last: _Unsettled | None = None
         try:
-            for case, reading in _read_ahead(reader, cases, read):
-                outcome = _outcome(case, reading, predict)
+            for outcome in outcomes:
                 settled = _settled(last)
                 last = (outcome, _writing(writer, outcome, write))
                 yield from settled
@@ -60,33 +66,56 @@ def predict_cohort(
         yield from _settled(last)
 
 
-def _read_ahead(
-    reader: ThreadPoolExecutor,
+def _one_by_one(
     cases: Sequence[CaseInput],
     read: Callable[[Sequence[Path]], Volume],
-) -> Iterator[tuple[str, Future[Volume]]]:
-    """Each case with its reading; the reading of the next one has been started by then."""
-    readings = (reader.submit(read, case.image_paths) for case in cases)
-    upcoming = next(readings, None)
-    for case in cases:
-        assert upcoming is not None
-        current, upcoming = upcoming, next(readings, None)
-        yield case.case, current
+    predict: Callable[[str, Volume], Prediction],
+) -> Generator[Outcome]:
+    """Outcomes of predicting in the caller's thread; the next case is read meanwhile."""
+    with ThreadPoolExecutor(1, thread_name_prefix="segduet-read") as reader:
+        readings = (reader.submit(read, case.image_paths) for case in cases)
+        upcoming = next(readings, None)
+        for case in cases:
+            assert upcoming is not None
+            current, upcoming = upcoming, next(readings, None)
+            yield _outcome(case, current.result, predict)
+
+
+def _side_by_side(
+    cases: Sequence[CaseInput],
+    read: Callable[[Sequence[Path]], Volume],
+    predict: Callable[[str, Volume], Prediction],
+    at_once: int,
+) -> Generator[Outcome]:
+    """Outcomes in the order of the cases, which several threads read and predict."""
+    waiting: deque[Future[Outcome]] = deque()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="segduet-case") as threads:
+        try:
+            for case in cases:
+                image = functools.partial(read, case.image_paths)
+                waiting.append(threads.submit(_outcome, case, image, predict))
+                if len(waiting) == 2 * at_once:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _outcome(
-    case: str, reading: Future[Volume], predict: Callable[[str, Volume], Prediction]
+    case: CaseInput, image: Callable[[], Volume], predict: Callable[[str, Volume], Prediction]
 ) -> Outcome:
     try:
-        return predict(case, reading.result())
+        return predict(case.case, image())
     except RequestError:
         raise
     except SegduetError as error:
-        return FailedCase(case=case, message=_one_line(str(error)))
+        return FailedCase(case=case.case, message=_one_line(str(error)))
     except Exception as error:
         # our bug or a library's: this case is lost, loudly, the others are not
-        log.exception("case %s could not be predicted", case)
-        return FailedCase(case=case, message=_one_line(f"{type(error).__name__}: {error}"))
+        log.exception("case %s could not be predicted", case.case)
+        return FailedCase(case=case.case, message=_one_line(f"{type(error).__name__}: {error}"))
 
 
 def _writing(

@@ -12,6 +12,8 @@ from segduet.inference.input_lists import listed_files, tabled_cases
 _CHANNEL_NAME = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 #: One file of these may hold all channels, as colours.
 _PICTURE_ENDINGS = (".png", ".bmp", ".tif", ".tiff")
+#: Endings of a table and of a list of cases.
+_LISTS = (".csv", ".txt")
 _NAMING_REMEDY = "Name the images <case>_0000{ending}, <case>_0001{ending}, one per channel."
 
 
@@ -63,7 +65,7 @@ def find_case_inputs(
 def _listing(source: Path | Sequence[Path]) -> Path | None:
     """The list or table that the source is."""
     paths = [source] if isinstance(source, Path) else list(source)
-    is_listing = len(paths) == 1 and paths[0].is_file() and paths[0].suffix in (".csv", ".txt")
+    is_listing = len(paths) == 1 and paths[0].is_file() and paths[0].suffix in _LISTS
     return paths[0] if is_listing else None
 
 
@@ -88,13 +90,15 @@ def _split_names(
 
 def _check_is_text(path: Path) -> None:
     """Neither tables nor ITK take a name in another encoding."""
-    if not str(path).isprintable() and any(0xDC80 <= ord(letter) <= 0xDCFF for letter in str(path)):
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
         raise DataError(
             ascii(str(path)),
             found="a name that is not UTF-8",
             expected="one that a table can hold",
             remedy="Rename the file.",
-        )
+        ) from error
 
 
 def _files(source: Path | Sequence[Path], file_ending: str) -> list[Path]:
@@ -112,12 +116,26 @@ def _files(source: Path | Sequence[Path], file_ending: str) -> list[Path]:
         return files
     named = [source] if isinstance(source, Path) else list(source)
     for path in named:
+        if len(named) > 1:
+            _refuse_among_others(path)
         _check_named_file(path, file_ending)
     if not named:
         raise DataError(
             "input", found="no files", expected="at least one image", remedy="Name some images."
         )
     return named
+
+
+def _refuse_among_others(path: Path) -> None:
+    """What names all cases cannot be joined with anything else."""
+    what = "a folder" if path.is_dir() else "a list or table" if path.suffix in _LISTS else None
+    if what:
+        raise DataError(
+            str(path),
+            found=f"{what} of cases beside other inputs",
+            expected="a folder, a list or a table alone, or image files",
+            remedy="Predict it alone, or name its images.",
+        )
 
 
 def _check_named_file(path: Path, file_ending: str) -> None:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -98,12 +97,7 @@ class Progress:
         """The open file."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Lets other runs have the file."""
         self._stream.close()
 
@@ -120,6 +114,15 @@ class Progress:
         """
         offset = self._append(finished.model_dump_json(exclude_defaults=True).encode())
         self._places[finished.row.case] = _Place.of(finished, self._file, offset)
+
+    def remove_unfinished(self, targets: Iterable[Path]) -> None:
+        """Removes what killed runs left half written of these files.
+
+        Nothing is removed while another run writes into the folder.
+        """
+        others = set(self._file.parent.glob(ALL_PROGRESS_FILES)) - {self._file}
+        if not any(map(_is_held, others)):
+            remove_unfinished(targets)
 
     def finished(self, cases: Iterable[str]) -> Iterator[FinishedCase]:
         """Those of the cases that were answered or failed, in the order given, read from disk."""
@@ -138,8 +141,6 @@ class Progress:
             for file in others:
                 with _locked(file):
                     file.unlink()
-        if shard.is_all and not any(map(_is_held, others)):
-            remove_unfinished(folder)
         if not resume:
             self._stream.truncate(0)
         if self._stream.seek(0, os.SEEK_END) == 0:

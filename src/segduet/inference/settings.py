@@ -18,8 +18,8 @@ class PredictionSettings:
         aggregation: how windows answer for their case.
         tile_batch: windows per engine call, at least 1.
         window_multiple: (z, y, x), the network's total stride: along axes on which a case is
-            smaller than the patch, windows shrink to the smallest multiple of it that holds the
-            case, see `windows.tiles.fitted_window`; None pads such cases up to the patch.
+            smaller than the patch, or little longer, windows are the smallest multiple of it that
+            holds the case, see `windows.tiles.fitted_window`; None pads or tiles such cases.
         keep_attention: whether to keep where the heads look: a second pass through the network,
             as the weights depend on the whole case, and one more array per task.
 

@@ -1,23 +1,25 @@
 """Scan formats (NIfTI, NRRD, MHA): pixel values as ITK reads them, and the grid they lie on.
 
-Axis order is zyx. ITK fills up a NIfTI file that was cut short without a word, so NIfTI pixels are
-read with nibabel, which notices, and scaled the way ITK does.
+Axis order is zyx. NIfTI files of the usual kind are read and written by `nifti.py`, without the
+imports that everything else takes. ITK fills up a NIfTI file that was cut short without a word, so
+the pixels of other NIfTI files are read with nibabel, which notices, and scaled the way ITK does.
 """
 
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
-import SimpleITK
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
 from segduet.core.errors import DataError
 from segduet.core.geometry import Geometry
 from segduet.io.failures import unreadable
+from segduet.io.nifti import NIFTI_ENDINGS, read_nifti, write_nifti
 
-NIFTI_ENDINGS = (".nii.gz", ".nii")
+if TYPE_CHECKING:
+    import nibabel as nib
+    import SimpleITK
+
 ITK_ENDINGS = (*NIFTI_ENDINGS, ".nrrd", ".mha")
 
 #: Header (348) and the flag for extensions (4), of which ITK writes none.
@@ -39,12 +41,13 @@ def read_scan(path: Path) -> tuple[np.ndarray, Geometry]:
         DataError: unreadable or cut short, several time points or components, no voxels, or axes
             that are not at right angles.
     """
+    is_nifti = path.name.lower().endswith(NIFTI_ENDINGS)
+    usual = _usual_nifti(path) if is_nifti else None
+    if usual is not None:
+        return usual
     reader = _open(path)
     geometry = _geometry(reader, path)
-    if path.name.lower().endswith(NIFTI_ENDINGS):
-        array = _nifti_values(path)
-    else:
-        array = _itk_values(reader, path)
+    array = _nifti_values(path) if is_nifti else _itk_values(reader, path)
     return array.reshape(geometry.shape_zyx), geometry
 
 
@@ -54,6 +57,11 @@ def write_scan(path: Path, array: np.ndarray, geometry: Geometry) -> None:
     Raises:
         OSError: the file could not be written.
     """
+    is_nifti = path.name.lower().endswith(NIFTI_ENDINGS)
+    if is_nifti and write_nifti(path, array, geometry):
+        return
+    import SimpleITK
+
     dims = geometry.num_spatial_dims
     image = SimpleITK.GetImageFromArray(array if dims == 3 else array[0])
     image.SetSpacing(geometry.spacing_zyx_mm[::-1][:dims])
@@ -64,7 +72,6 @@ def write_scan(path: Path, array: np.ndarray, geometry: Geometry) -> None:
         SimpleITK.WriteImage(image, str(path), True)
     except RuntimeError as error:
         raise OSError(str(error)) from error
-    is_nifti = path.name.lower().endswith(NIFTI_ENDINGS)
     if is_nifti and not _is_whole_nifti(path, array.nbytes):
         # ITK says nothing where the disk is full
         raise OSError("the file was cut short")
@@ -78,7 +85,16 @@ def _is_whole_nifti(path: Path, num_bytes: int) -> bool:
     return size % 2**32 == (num_bytes + _NIFTI_HEADER_BYTES) % 2**32
 
 
-def _open(path: Path) -> SimpleITK.ImageFileReader:
+def _usual_nifti(path: Path) -> tuple[np.ndarray, Geometry] | None:
+    try:
+        return read_nifti(path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+
+
+def _open(path: Path) -> "SimpleITK.ImageFileReader":
+    import SimpleITK
+
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -99,7 +115,7 @@ def _skewed(path: Path) -> DataError:
     )
 
 
-def _geometry(reader: SimpleITK.ImageFileReader, path: Path) -> Geometry:
+def _geometry(reader: "SimpleITK.ImageFileReader", path: Path) -> Geometry:
     dims, size = reader.GetDimension(), tuple(reader.GetSize())
     num_components = reader.GetNumberOfComponents()
     if dims not in (2, 3) or num_components != 1:
@@ -140,7 +156,9 @@ def _check_grid(
         )
 
 
-def _itk_values(reader: SimpleITK.ImageFileReader, path: Path) -> np.ndarray:
+def _itk_values(reader: "SimpleITK.ImageFileReader", path: Path) -> np.ndarray:
+    import SimpleITK
+
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -150,6 +168,9 @@ def _itk_values(reader: SimpleITK.ImageFileReader, path: Path) -> np.ndarray:
 
 
 def _nifti_values(path: Path) -> np.ndarray:
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         stored = _nifti(path).dataobj
         array: np.ndarray = stored.get_unscaled()
@@ -162,7 +183,9 @@ def _nifti_values(path: Path) -> np.ndarray:
     return array.T
 
 
-def _nifti(path: Path) -> nib.Nifti1Image:
+def _nifti(path: Path) -> "nib.Nifti1Image":
+    import nibabel as nib
+
     if not path.name.lower().endswith(".gz"):
         image: nib.Nifti1Image = nib.load(path, mmap=False)
         return image

@@ -11,7 +11,6 @@ without either no F1; with one of them only, F1 is 0.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from segduet.core.scores import Score
 
@@ -80,6 +79,8 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
     Args:
         mask: (Z, Y, X) or (Y, X) bool.
     """
+    from scipy import ndimage  # which overlaps and volumes need not wait for
+
     numbered: tuple[np.ndarray, int] = ndimage.label(mask, np.ones((3,) * mask.ndim))
     return numbered
 

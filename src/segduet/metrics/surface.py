@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from segduet.core.scores import Score
 from segduet.metrics.overlap import BOTH_EMPTY, PREDICTION_EMPTY, REFERENCE_EMPTY
@@ -180,6 +179,8 @@ def _surface(mask: np.ndarray) -> np.ndarray:
 
 def _distances(surface: np.ndarray, other: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
     """From every point of a surface to the nearest of the other: (P,) float64, inf without any."""
+    from scipy.spatial import KDTree  # which overlaps and volumes need not wait for
+
     is_apart = ~other[surface]  # the rest are points of both surfaces
     distances = np.zeros(is_apart.size)
     spacing = np.asarray(spacing_mm)

@@ -84,7 +84,7 @@ def _load_plain(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise DataError(
             str(path),
-            found=f"a file that is no plain checkpoint ({_first_line(error)})",
+            found=f"a file that is no plain checkpoint ({_without_advice(error)})",
             expected="tensors, numbers and plain types",
             remedy="Do not use it if you do not trust its source; train or download it again.",
         ) from error
@@ -95,6 +95,12 @@ def _load_plain(path: Path) -> Any:
             expected="a checkpoint written by nnU-Net",
             remedy="Copy or download it again.",
         ) from error
+
+
+def _without_advice(error: pickle.UnpicklingError) -> str:
+    """What stopped torch; the rest of its message advises to load the file all the same."""
+    met = [line.strip(" .") for line in str(error).splitlines() if "nsupported" in line]
+    return met[0] if met else "unsupported content"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Fingerprint and plan of a dataset, by nnunetv2, without a look at the validation cases (F05)."""
 
 import logging
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -55,10 +56,10 @@ def plan_dataset(
         DataError: dataset.json or an image is damaged, a chosen case has no mask, or none has one.
     """
     choice = find_planner(planner)
-    if memory_gb is not None and memory_gb <= 0:
+    if memory_gb is not None and not 0 < memory_gb < math.inf:
         raise RequestError(
             f"--memory-gb {memory_gb:g}",
-            found="a budget that is not positive",
+            found="a budget that is no positive number",
             expected="gigabytes of GPU memory, such as 8",
             remedy="Leave the option out to use the planner's own.",
         )

@@ -6,7 +6,6 @@ Jobs are handed out one at a time, so that a worker with quick ones takes more o
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import ray
@@ -99,12 +98,7 @@ class RayWorkers(Generic[H]):
         require_room_for_worker(self._resources)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Ends the workers."""
         jobs = [ref for ref, call in self._calls.items() if call.job != _MAKING]
         for ref in jobs:

@@ -26,6 +26,7 @@ from pydantic import (
 from segduet.core.description import validated
 from segduet.core.errors import DataError, RequestError
 from segduet.core.folders import DataRoot
+from segduet.core.seeds import LARGEST_SEED
 from segduet.scale.search_space import Search
 from segduet.scale.unit import Resources
 from segduet.training.recipe_keys import model_keys, refuse_unknown_key
@@ -143,7 +144,9 @@ class Study(_Section):
     folds: tuple[NonNegativeInt | Literal["all"], ...] = Field(
         default=(0, 1, 2, 3, 4), min_length=1
     )
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST_SEED)], ...] = Field(
+        default=(0,), min_length=1
+    )
     recipes: tuple[str, ...] = Field(default=("default",), min_length=1)
     set: Overrides = Field(default_factory=dict)
     arms: dict[Slug, Overrides] = Field(default_factory=dict)

@@ -15,6 +15,7 @@ from segduet.balancing.protocol import Balancer
 from segduet.core.errors import DataError, RequestError
 from segduet.core.files import atomic_path
 from segduet.training.averaging import WeightAverage
+from segduet.training.compiling import CompiledNetwork
 from segduet.training.config import Recipe
 from segduet.training.early_stopping import PlateauWatch
 from segduet.training.tensors import unique_tensors
@@ -31,6 +32,8 @@ class TrainingState:
     """All that changes during a training.
 
     Attributes:
+        program: the network compiled, which steps call in its place; None where they call itself.
+        compute: record of how steps are computed, see `Compute.record`.
         num_epochs: epochs the training will have; early stopping lowers it.
         stopping: watches for a plateau; None where early stopping is off.
         epoch: epochs finished.
@@ -45,6 +48,8 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     balancer: Balancer
     num_epochs: int
+    program: CompiledNetwork | None = None
+    compute: Mapping[str, Any] = field(default_factory=dict)
     stopping: PlateauWatch | None = None
     epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -113,6 +118,7 @@ def save_checkpoint(target: Path, state: TrainingState, recipe: Recipe) -> None:
     header = {
         "format": FORMAT,
         "recipe": recipe.model_dump(mode="json"),
+        "compute": dict(state.compute),
         "epoch": state.epoch,
         "average_updates": state.average.num_updates if state.average else 0,
         "optimizer": optimizer_values,
@@ -153,6 +159,21 @@ def load_checkpoint(source: Path, state: TrainingState, recipe: Recipe) -> None:
     state.num_epochs = header["num_epochs"]
     state.epoch, state.history = header["epoch"], header["history"]
     state.best_score, state.num_candidates = header["best_score"], header["num_candidates"]
+
+
+def read_compute(source: Path, recipe: Recipe) -> dict[str, Any]:
+    """How the steps of a training to be resumed were computed, see `Compute.record`.
+
+    Raises:
+        DataError: missing, damaged or foreign.
+        RequestError: the recipe is not the one the training began with.
+    """
+    _, header = _read(source)
+    if header.get("format") != FORMAT:
+        raise _damaged(source, f"format {header.get('format')!r}")
+    _check_recipe(source, header["recipe"], recipe)
+    compute: dict[str, Any] = header["compute"]
+    return compute
 
 
 def _check_recipe(source: Path, began: Mapping[str, Any], recipe: Recipe) -> None:

@@ -14,9 +14,12 @@ from pydantic import (
 from segduet.balancing.config import (
     BalancerConfig,
     FixedConfig,
+    GradientConfig,
+    GuardedConfig,
     PlateauConfig,
     ValidationRateConfig,
 )
+from segduet.core.seeds import LARGEST_SEED
 from segduet.losses.config import ClassificationLossConfig, SegmentationLossConfig
 from segduet.networks.backbone_config import BackboneConfig, PlannedConfig
 from segduet.networks.config import HeadConfig
@@ -187,6 +190,9 @@ class Recipe(_Section):
         network: what carries the heads: the network of the plan, or one of the seeds'.
         batch_size: patches per step; None takes the plan's.
         precision: `auto` takes bf16 where the processor computes in it, else fp32, and says so.
+        compile: runs the steps' forward and backward passes as a compiled program (torch.compile).
+        compute: `fixed` computes as `precision` and `compile` say, the same on every start;
+            `measured` times a few steps at the start and takes what ends the training first.
         gradient_clip_norm: largest L2 norm of all gradients; nnU-Net's 12.
         averaging: which average of the weights becomes the model, if any (F53).
         early_stopping: ends the training on a plateau (F50).
@@ -204,8 +210,10 @@ class Recipe(_Section):
     answers: Literal["joint", "segmentation", "classification"] = "joint"
     network: BackboneConfig = PlannedConfig()
     batch_size: PositiveInt | None = None
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = False
+    compute: Literal["fixed", "measured"] = "fixed"
     gradient_clip_norm: PositiveFloat = 12.0
     averaging: AveragingConfig = EmaConfig()
     early_stopping: EarlyStoppingConfig = NoEarlyStopping()
@@ -280,6 +288,23 @@ class Recipe(_Section):
         if self.network.kind == "resnet18" and self.answers != "classification":
             raise ValueError("network resnet18 draws no masks: it needs answers classification")
         return self
+
+    @model_validator(mode="after")
+    def _compiles_what_can_be(self) -> Self:
+        if self.compile and self.compute == "measured":
+            raise ValueError("compile has no effect where compute is measured; remove it")
+        if self.compile and not self.can_be_compiled:
+            kind = self.balancing.kind
+            raise ValueError(
+                f"balancing {kind} must know which loss reaches which weight, which a compiled "
+                "network does not tell; remove compile"
+            )
+        return self
+
+    @property
+    def can_be_compiled(self) -> bool:
+        """Whether the balancing gets along with a compiled network's gradients."""
+        return not isinstance(self.balancing, GradientConfig | GuardedConfig)
 
     @property
     def has_masks(self) -> bool:

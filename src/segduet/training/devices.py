@@ -1,8 +1,9 @@
 """Which device and arithmetic a training uses; a choice is made once, stated and recorded."""
 
 import contextlib
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
 
 import torch
 
@@ -10,21 +11,46 @@ from segduet.core.errors import RequestError
 from segduet.training.launch import Launch
 from segduet.training.processes import ONE_PROCESS, Processes
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """How long a training's steps took in one way of computing them.
+
+    Attributes:
+        precision: see `Compute`.
+        compiled: see `Compute`.
+        step_seconds: median of a step; None where it was not tried.
+        compile_seconds: what the first steps took longer.
+        reason: why it was not tried; empty where it was.
+    """
+
+    precision: Precision
+    compiled: bool
+    step_seconds: float | None = None
+    compile_seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """Device, precision and processes of a training.
+    """Device, arithmetic and processes of a training.
 
     Attributes:
         device: where tensors live.
         precision: fp32, or the type autocast uses for convolutions and matrix products.
+        compiled: whether steps run the network as a compiled program.
+        trials: what precision and compiled were chosen among, by time; empty where they were not.
         processes: who shares out every batch.
     """
 
     device: torch.device
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Precision
+    compiled: bool = False
+    trials: tuple[Trial, ...] = ()
     processes: Processes = ONE_PROCESS
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
@@ -35,6 +61,23 @@ class Compute:
     def gradient_scaler(self) -> torch.amp.GradScaler:
         """Loss scaler; acts for fp16 only, whose gradients would otherwise underflow."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+    def record(self) -> dict[str, Any]:
+        """How steps are computed and what that was chosen among, as plain types."""
+        return {
+            "precision": self.precision,
+            "compiled": self.compiled,
+            "compute_trials": [asdict(trial) for trial in self.trials],
+        }
+
+    def as_recorded(self, record: Mapping[str, Any]) -> Self:
+        """The same device and processes with the arithmetic of a `record`."""
+        return replace(
+            self,
+            precision=record["precision"],
+            compiled=record["compiled"],
+            trials=tuple(Trial(**trial) for trial in record["compute_trials"]),
+        )
 
 
 _ALONE = Launch()
@@ -58,7 +101,7 @@ def choose_compute(device: str, precision: str, launch: Launch = _ALONE) -> Comp
             remedy="Choose one of them.",
         )
     if precision == "auto":
-        precision = "bf16" if _has_bf16(chosen) else "fp32"
+        precision = "bf16" if has_bf16(chosen) else "fp32"
     if precision == "fp16" and chosen.type == "cpu":
         raise RequestError(
             "--precision fp16",
@@ -113,7 +156,8 @@ def _no_device(name: str, found: str) -> RequestError:
     )
 
 
-def _has_bf16(device: torch.device) -> bool:
+def has_bf16(device: torch.device) -> bool:
+    """Whether torch has bf16 kernels for a device; some processors only emulate them, slowly."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -64,6 +64,8 @@ class InterferenceMonitor:
         if every == 0 or step % every or not encoder:
             return
         names = known_terms(losses)
+        if len(names) < 2:  # nothing to compare, so no backward pass for it
+            return
         shares = [_gradient(weights[name] * losses[name] * scale, encoder) for name in names]
         gradients = dict(zip(names, self._processes.added_up(shares), strict=True))
         protected = gradients.pop(SEGMENTATION, None)

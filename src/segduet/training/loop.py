@@ -23,6 +23,7 @@ from segduet.training.checkpoint import (
     save_checkpoint,
     write_model,
 )
+from segduet.training.compiling import CompiledNetwork
 from segduet.training.config import Recipe
 from segduet.training.devices import Compute
 from segduet.training.early_stopping import PlateauWatch, anneal_factor
@@ -113,7 +114,7 @@ def train(job: TrainingJob, *, resume: bool) -> TrainingState:
     """
     _require_measurable(job)
     torch.manual_seed(job.recipe.seed)
-    state = _initial_state(job)
+    state = initial_state(job)
     checkpoint = job.run_folder / CHECKPOINT
     if resume:
         load_checkpoint(checkpoint, state, job.recipe)
@@ -164,12 +165,15 @@ def _require_measurable(job: TrainingJob) -> None:
         )
 
 
-def _initial_state(job: TrainingJob) -> TrainingState:
+def initial_state(job: TrainingJob) -> TrainingState:
+    """The state before the first step; the job's network and balancer become part of it."""
     network = job.network.to(job.compute.device).train()
     share_layers(network, job.processes)
     recipe = job.recipe
     return TrainingState(
         network=network,
+        program=CompiledNetwork(network) if job.compute.compiled else None,
+        compute=job.compute.record(),
         average=build_average(recipe.averaging, network, num_epochs=recipe.epochs),
         optimizer=build_optimizer(network, recipe.optimizer, job.balancer.parameters()),
         scaler=job.compute.gradient_scaler(),

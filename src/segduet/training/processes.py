@@ -99,14 +99,19 @@ class Processes:
 ONE_PROCESS = Processes()
 
 
+def all_summed(tensor: Tensor) -> Tensor:
+    """The tensor summed over the processes, as a new one that knows no gradient of its own."""
+    total = tensor.clone()
+    distributed.all_reduce(total)
+    return total
+
+
 class _Summed(torch.autograd.Function):
     """Sum over the processes; every process's loss is the same, so each keeps its own gradient."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ARG004
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
+        return all_summed(tensor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004

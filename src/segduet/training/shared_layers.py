@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from segduet.networks.standardise import RunningStandardiser
-from segduet.training.processes import Processes
+from segduet.training.processes import Processes, all_summed
 
 
 def share_layers(network: nn.Module, processes: Processes) -> None:
@@ -125,12 +125,8 @@ class _SummedBothWays(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ARG004
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
+        return all_summed(tensor)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        total = gradients[0].clone()
-        distributed.all_reduce(total)
-        return total
+        return all_summed(gradients[0])

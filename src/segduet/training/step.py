@@ -40,7 +40,7 @@ def train_step(
     network.isolate_heads = state.balancer.isolates_heads(state.epoch)
     batch = batch.to(compute.device)
     with compute.autocast():
-        outputs = network(batch.image)
+        outputs = (state.program or network)(batch.image)
     losses = objective(outputs, batch)
     _require_finite({**losses.terms, **losses.taught}, batch, state.epoch, compute.processes)
     state.optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ All shapes, patches and starts are (z, y, x); a 2D patch has Z = 1.
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 
 Shape = tuple[int, int, int]
 Start = tuple[int, int, int]
@@ -13,6 +14,8 @@ SpatialBox = tuple[slice, slice, slice]
 # Of the patch's voxels, in a fitted window; `test_a_trained_network_loses_little` shows what a
 # smaller share costs. It also leaves two cells of the deepest features along every axis.
 _LEAST_SHARE = 0.75
+# The same the other way round, and along every axis: longer windows cost more than shorter ones.
+_LARGEST_SHARE = 1.2
 
 
 def tile_starts(shape_zyx: Shape, patch_zyx: Shape, step: float = 0.5) -> list[Start]:
@@ -63,12 +66,14 @@ def padded_to_patch(shape_zyx: Shape, patch_zyx: Shape) -> tuple[Shape, SpatialB
 
 
 def fitted_window(shape_zyx: Shape, patch_zyx: Shape, multiple_zyx: Shape) -> Shape:
-    """The window for an image: the patch, or nearer to the size of an image that is smaller.
+    """The window for an image: the patch, or nearer to the size of an image of about its size.
 
-    Along an axis on which the image is smaller than the patch, the smallest multiple that holds it;
-    along other axes the patch. A window that would be left with less than three quarters of the
-    patch's voxels grows again, up to that, the most shortened axis first: in windows far smaller
-    than those of training, instance normalisation finds other statistics.
+    Along an axis on which the image is smaller than the patch, or longer by no more than a fifth,
+    the smallest multiple that holds it, so that one window does instead of two; along other axes
+    the patch. In windows far smaller or larger than those of training, instance normalisation finds
+    other statistics. So a window with more than 1.2 times the patch's voxels gives up what was
+    lengthened, the most lengthened axis first; one with less than three quarters grows, the
+    most shortened axis first.
 
     Args:
         shape_zyx: image shape.
@@ -77,15 +82,26 @@ def fitted_window(shape_zyx: Shape, patch_zyx: Shape, multiple_zyx: Shape) -> Sh
     """
     axes = list(zip(shape_zyx, patch_zyx, multiple_zyx, strict=True))
     assert all(patch % multiple == 0 for _, patch, multiple in axes), (patch_zyx, multiple_zyx)
-    window = [
-        min(patch, math.ceil(length / multiple) * multiple) for length, patch, multiple in axes
-    ]
+    window = [_fitted_length(*axis) for axis in axes]
+    while math.prod(window) > _LARGEST_SHARE * math.prod(patch_zyx):
+        axis = _axis_of(max, window, patch_zyx)
+        window[axis] = patch_zyx[axis]
     while math.prod(window) < _LEAST_SHARE * math.prod(patch_zyx):
-        shares = [length / patch for length, patch in zip(window, patch_zyx, strict=True)]
-        axis = shares.index(min(shares))
+        axis = _axis_of(min, window, patch_zyx)
         window[axis] += multiple_zyx[axis]
     z, y, x = window
     return (z, y, x)
+
+
+def _fitted_length(length: int, patch: int, multiple: int) -> int:
+    holding = math.ceil(length / multiple) * multiple
+    return holding if holding <= _LARGEST_SHARE * patch else patch
+
+
+def _axis_of(extreme: Callable[..., float], window: Sequence[int], patch: Sequence[int]) -> int:
+    """The axis along which the window is the largest or smallest share of the patch."""
+    shares = [length / whole for length, whole in zip(window, patch, strict=True)]
+    return shares.index(extreme(shares))
 
 
 def window_parts(start: Start, patch_zyx: Shape, box: SpatialBox) -> tuple[SpatialBox, SpatialBox]:

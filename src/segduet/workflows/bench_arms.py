@@ -19,8 +19,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from segduet.core.errors import RequestError
-from segduet.workflows.loading import load
 from segduet.workflows.models import ModelFolder, open_model
+from segduet.workflows.python_interface import load
 
 #: An option of both kinds of arm: pin its processes to so many cores.
 CORES = "cores"
@@ -240,7 +240,7 @@ def _stock_device(device: str) -> str:
 
 def _flag(name: str, value: str) -> list[str]:
     if value == "false":
-        return [_OPPOSITES[name]]
+        return [_OPPOSITES[name]] if name in _OPPOSITES else []
     return [name] if value == "true" else [name, value]
 
 

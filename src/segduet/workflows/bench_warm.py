@@ -71,7 +71,7 @@ class _Predictor(Protocol):
 class _Segduet:
     def __init__(self, spec: WarmSpec) -> None:
         from segduet.workflows.bench_arms import load_arguments
-        from segduet.workflows.loading import load
+        from segduet.workflows.python_interface import load
 
         self._loaded = load(spec.model, **load_arguments(spec.options, where="--option"))
 

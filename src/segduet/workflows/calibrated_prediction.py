@@ -99,21 +99,37 @@ class Calibrator:
         row = AnswerRow.of(outcome, tasks)
         if isinstance(outcome, FailedCase):
             return row
-        probabilities = dict(row.probabilities)
+        judged = self.judged(outcome)
+        return dataclasses.replace(
+            row,
+            probabilities={n: tuple(map(float, judged.probabilities[n])) for n in row.labels},
+            sets=judged.sets,
+            abstains=judged.abstains,
+            consistency=judged.consistency,
+        )
+
+    def judged(self, prediction: Prediction) -> Prediction:
+        """The answer with calibrated probabilities, sets, abstentions and what contradicts it.
+
+        What is decided stays as the network said it.
+
+        Args:
+            prediction: with probabilities as the network gives them.
+        """
+        probabilities = dict(prediction.probabilities)
         sets, abstains = {}, {}
         for own in self._calibration.tasks:
             name = own.task.name
-            said = outcome.probabilities[name]
-            calibrated = scaled_answers(own.task, said, own.temperature_array)
-            probabilities[name] = tuple(calibrated.tolist())
+            said = prediction.probabilities[name]
+            probabilities[name] = scaled_answers(own.task, said, own.temperature_array)
             if name in self._sets:
-                sets[name], abstains[name] = self._judged(own, said, calibrated)
+                sets[name], abstains[name] = self._judged(own, said, probabilities[name])
         return dataclasses.replace(
-            row,
+            prediction,
             probabilities=probabilities,
             sets=sets,
             abstains=abstains,
-            consistency=self._consistency(outcome),
+            consistency=self._consistency(prediction),
         )
 
     @property

@@ -11,9 +11,9 @@ from segduet.cleanup.apply import Cleaned
 from segduet.cleanup.plan import CleanupPlan
 from segduet.core.description import DatasetDescription
 from segduet.core.errors import DataError, RequestError
-from segduet.core.files import read_csv, read_json, write_bytes
+from segduet.core.files import read_csv, write_bytes
 from segduet.core.labels import LabelScheme
-from segduet.core.manifest import RunManifest, utc
+from segduet.core.manifest import RunManifest, read_manifest, utc
 from segduet.core.prediction import Prediction
 from segduet.inference.answers_file import ANSWERS_FILE
 from segduet.io.images import (
@@ -191,10 +191,9 @@ def _label_maps(predictions: Path) -> dict[str, Path]:
 def _check_labels(cleaner: Cleaner, predictions: Path) -> list[str]:
     """Compares the plan's labels with those of the model, as far as the folder tells."""
     described = predictions / "dataset.json"  # nnU-Net leaves it beside its masks
-    manifest = predictions / "manifest.json"
-    if not described.is_file() and manifest.is_file():
-        content = read_json(manifest)
-        described = Path(content.get("arguments", {}).get("model", "")) / "dataset.json"
+    manifest = read_manifest(predictions, "predict")
+    if not described.is_file() and manifest:
+        described = Path(manifest["arguments"]["model"]) / "dataset.json"
     if not described.is_file():
         return [f"{predictions} does not tell its labels: only the values were checked"]
     labels = DatasetDescription.read(described).label_scheme

@@ -79,6 +79,12 @@ def gate_lines(report: GateReport) -> Iterator[str]:
     """The report in a few lines for the terminal."""
     basis = f"{report.num_with_masks} with drawn masks" if report.num_with_masks else "images alone"
     yield f"gate: {'passed' if report.passed else 'REFUSED'} on {report.n} held cases ({basis})"
+    if report.float_parts is not None:
+        parts = report.float_parts
+        yield (
+            f"  8 bits but for {parts.ends_in_float} convolutions in a row at both ends, chosen "
+            f"from {len(report.tried)} by Dice {parts.lowest_dice:.4f} on calibration cases"
+        )
     for region in report.regions:
         yield (
             f"  {region.name}: DSC {_shown(region.reference_dsc)} -> "

@@ -90,10 +90,10 @@ def demo(request: DemoRequest, show: Show = lambda _text, _share: None) -> RunMa
         StorageError: something could not be written.
     """
     started = time.time()
-    if request.out.exists() and any(request.out.iterdir()):
+    if request.out.exists() and not _is_empty_folder(request.out):
         raise RequestError(
             str(request.out),
-            found="a folder that is not empty",
+            found="a file, or a folder that is not empty",
             expected="a new folder for the demonstration",
             remedy="Choose another with --out, or remove it.",
         )
@@ -125,6 +125,10 @@ def _report(
     advise(root, scenario.name, out=advice, workers=request.workers)
     sources = [run_folder, request.out / "evaluation", advice]
     report(root, sources, page, ReportOptions(viewer="worst:3"))
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _prepare(root: DataRoot, request: DemoRequest, scenario: _Scenario, show: Show) -> None:

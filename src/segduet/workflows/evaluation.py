@@ -26,7 +26,6 @@ from segduet.inference.answers_file import AnswerRow, read_answers
 from segduet.io.images import read_label_map
 from segduet.metrics.volume import volume_ml
 from segduet.workflows.case_groups import case_groups
-from segduet.workflows.planned_dataset import PlannedDataset
 from segduet.workflows.reference_dataset import ReferenceDataset
 
 SUMMARY_FILE = "summary.json"
@@ -45,6 +44,8 @@ class EvaluateRequest:
             fold, every case something is known about is scored.
         targets: a track's name or a targets file; None judges nothing.
         classes_only: score no masks, since the model draws none.
+        overlap_only: of masks, only what overlaps and volumes say: no surfaces, no lesions, which
+            take longer than everything else together.
         nsd_tolerance_mm: how far surfaces may lie apart and count as the same, >= 0.
         seed: of the resampling behind the intervals.
         selected_from: candidates the model was chosen from on these very cases.
@@ -58,6 +59,7 @@ class EvaluateRequest:
     fold: str | None = None
     targets: str | None = None
     classes_only: bool = False
+    overlap_only: bool = False
     nsd_tolerance_mm: float = 2.0
     seed: int = 0
     selected_from: int = 1
@@ -73,10 +75,12 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
 
     Raises:
         DataError: a prediction is missing, extra, failed or on another grid, or a damaged file.
-        RequestError: no such dataset, or a tolerance that is none.
+        RequestError: no such dataset, a tolerance that is none, or options that exclude each other.
     """
     started = time.time()
     _check_tolerance(request.nsd_tolerance_mm)
+    _check_masks(request)
+    nsd_tolerance_mm = None if request.overlap_only else request.nsd_tolerance_mm
     dataset = ReferenceDataset.open(root, request.reference)
     table = request.predictions / "predictions.csv"
     tasks = _answered(table, dataset.description.tasks)
@@ -86,7 +90,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
         request.predictions,
         answers=_answers(table, tasks) if table.is_file() else {},
         cases=_chosen_cases(root, request, references.table),
-        nsd_tolerance_mm=request.nsd_tolerance_mm,
+        nsd_tolerance_mm=nsd_tolerance_mm,
         workers=request.workers,
     )
     summary = summarize(
@@ -97,7 +101,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
         selected_from=request.selected_from,
         baselines=_baselines(references, scores, workers=request.workers),
         targets=read_targets(request.targets) if request.targets else (),
-        nsd_tolerance_mm=request.nsd_tolerance_mm,
+        nsd_tolerance_mm=nsd_tolerance_mm,
         groups=_groups(request, dataset, scores, references),
     ).to_json()
     manifest = RunManifest(
@@ -125,6 +129,7 @@ def _arguments(request: EvaluateRequest) -> dict[str, Any]:
         "split": request.split,
         "fold": request.fold,
         "classes_only": request.classes_only,
+        "overlap_only": request.overlap_only,
         "nsd_tolerance_mm": request.nsd_tolerance_mm,
         "by": list(request.by),
     }
@@ -151,6 +156,16 @@ def _check_tolerance(nsd_tolerance_mm: float) -> None:
         )
 
 
+def _check_masks(request: EvaluateRequest) -> None:
+    if request.overlap_only and request.classes_only:
+        raise RequestError(
+            "segduet evaluate",
+            found="both --overlap-only and --classes-only",
+            expected="masks to score, or none, not both",
+            remedy="Choose one.",
+        )
+
+
 def _chosen_cases(
     root: DataRoot, request: EvaluateRequest, table: CaseTable
 ) -> tuple[str, ...] | None:
@@ -162,6 +177,8 @@ def _chosen_cases(
             remedy="Choose one.",
         )
     if request.fold:
+        from segduet.workflows.planned_dataset import PlannedDataset  # no other case needs plans
+
         return PlannedDataset.open(root, request.reference).fold(request.fold).val
     if request.split is None:
         return None

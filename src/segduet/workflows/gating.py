@@ -16,6 +16,7 @@ from segduet.workflows.calibration_cases import find_held_cases
 from segduet.workflows.compression_gate import run_gate
 from segduet.workflows.ensembles import load_models
 from segduet.workflows.load_request import LoadRequest
+from segduet.workflows.loading import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,12 @@ def gate(request: GateRequest, say: Callable[[str], None] = log.info) -> GateRep
     RunManifest(
         command="gate",
         arguments=_arguments(request),
-        outcome={"passed": report.passed, "cases": report.n, "reasons": list(report.reasons)},
+        outcome={
+            "passed": report.passed,
+            "cases": report.n,
+            "reasons": list(report.reasons),
+            "engines": {"reference": _engines(reference), "candidate": _engines(candidate)},
+        },
         warnings=[warning for each in loaded for warning in each.warnings],
         started=utc(started),
         seconds=time.time() - started,
@@ -96,6 +102,11 @@ def _wanted(request: GateRequest) -> tuple[LoadRequest, LoadRequest]:
     return reference, dataclasses.replace(
         reference, model=request.candidate, engine=request.engine, precision=request.precision
     )
+
+
+def _engines(loaded: LoadedModel) -> list[str]:
+    """What ran the networks: runtime, device, number format."""
+    return [member.engine.name for member in loaded.members]
 
 
 def _arguments(request: GateRequest) -> dict[str, Any]:

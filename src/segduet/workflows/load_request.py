@@ -41,6 +41,7 @@ class LoadRequest:
         step: distance between windows as a share of the patch.
         aggregation: how windows answer for their case.
         keep_attention: keep where the heads look.
+        many_cases: answer cases side by side where that is faster for all of them.
     """
 
     model: Path
@@ -59,6 +60,7 @@ class LoadRequest:
     step: float = 0.5
     aggregation: Aggregation = Aggregation.CASE
     keep_attention: bool = False
+    many_cases: bool = False
 
     @property
     def is_fast(self) -> bool:

@@ -1,12 +1,11 @@
-"""`segduet.load(MODEL).predict(volume)`: a trained model ready to answer, for Python."""
+"""A trained model with its networks in memory, ready to answer."""
 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from segduet.core.plan import ConfigurationPlan
 from segduet.core.prediction import Prediction
 from segduet.core.prepared import Box
 from segduet.core.volume import Volume
-from segduet.inference.aggregation import Aggregation
 from segduet.inference.bundles.manifest import CarriedCalibration
 from segduet.inference.cascade import predict_for_next_stage
 from segduet.inference.coarse import CoarseLook, look_coarsely
@@ -58,7 +56,9 @@ class LoadedModel:
         coarse: finds the region to look at; None looks at everything.
         shortcuts: what fast mode leaves out, for the manifest; empty in exact mode.
         weights_sha256: network -> hash of the weights that answer, or that were converted.
-        calibration: the one its bundle carries, which `segduet predict` applies; None without.
+        calibration: the one its bundle carries; None without.
+        cases_at_once: how many threads should ask for predictions; several where that is faster.
+        judged: makes calibrated answers of the networks' own; None leaves them as they are.
         warnings: what went otherwise than expected while it was loaded, one sentence each.
     """
 
@@ -72,6 +72,8 @@ class LoadedModel:
     shortcuts: Mapping[str, str | bool | None] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] = field(default_factory=dict)
     calibration: CarriedCalibration | None = None
+    cases_at_once: int = 1
+    judged: Callable[[Prediction], Prediction] | None = None
     warnings: tuple[str, ...] = ()
 
     def predict(self, volume: Volume, case: str = "case") -> Prediction:
@@ -85,6 +87,10 @@ class LoadedModel:
             DataError: the image does not fit the model, such as another number of channels.
             RequestError: not enough memory.
         """
+        answered = self._answered(volume, case)
+        return self.judged(answered) if self.judged else answered
+
+    def _answered(self, volume: Volume, case: str) -> Prediction:
         if self.coarse is None and not self.crops_body:
             return self._predict_in(volume, case, None)
         search = RegionSearch(
@@ -157,28 +163,13 @@ class LoadedModel:
         )
 
 
-def load(
-    model: str | Path,
-    *,
-    folds: Sequence[str] | None = None,
-    checkpoints: Literal["final", "all"] = "final",
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    cache: str | Path | None = None,
-    mode: Literal["exact", "fast"] = "exact",
-    mirrored: bool | None = None,
-    body_crop: bool | None = None,
-    coarse: str | Path | None = None,
-    fit_windows: bool | None = None,
-    step: float = 0.5,
-    aggregation: Aggregation = Aggregation.CASE,
-    keep_attention: bool = False,
-) -> LoadedModel:
+def load_model(request: LoadRequest, say: Callable[[str], None] = log.info) -> LoadedModel:
     """Loads a model folder, ours or stock nnU-Net's, or a bundle; a cascade with both its stages.
 
-    What the arguments mean stands with `LoadRequest`.
+    It answers as its networks do: a calibration that its bundle carries is not applied.
+
+    Args:
+        say: told what takes long, such as a conversion.
 
     Raises:
         RequestError: no such model, fold, engine or device, an engine that is not installed, a
@@ -186,34 +177,6 @@ def load(
             the model or the mode.
         DataError: damaged weights, or a bundle that is not what it should be.
         StorageError: a converted network could not be kept anywhere.
-    """
-    return load_model(
-        LoadRequest(
-            model=Path(model),
-            folds=folds,
-            checkpoints=checkpoints,
-            engine=engine,
-            device=device,
-            precision=precision,
-            threads=threads,
-            cache=Path(cache) if cache else None,
-            mode=mode,
-            mirrored=mirrored,
-            body_crop=body_crop,
-            coarse=coarse,
-            fit_windows=fit_windows,
-            step=step,
-            aggregation=aggregation,
-            keep_attention=keep_attention,
-        )
-    )
-
-
-def load_model(request: LoadRequest, say: Callable[[str], None] = log.info) -> LoadedModel:
-    """Loads what is asked for, as `load` does.
-
-    Args:
-        say: told what takes long, such as a conversion.
     """
     request.require_mode()
     checkpoints = Checkpoints(request.checkpoints)
@@ -227,7 +190,14 @@ def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) ->
     first = None
     if before := first_stage(source):
         first = load_model(request.for_first_stage(before, choice), say)
-    ready = ready_networks(source, choice, request.threads, say, with_strides=request.is_fast)
+    ready = ready_networks(
+        source,
+        choice,
+        request.threads,
+        say,
+        with_strides=request.is_fast,
+        many_cases=request.many_cases,
+    )
     if first is not None:
         _require_fit(first.model, ready.model)
     axes = ready.model.mirror_axes if request.is_mirrored else ()
@@ -241,6 +211,7 @@ def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) ->
         calibration=(
             source.bundle.manifest.calibration if isinstance(source, OpenedBundle) else None
         ),
+        cases_at_once=ready.cases_at_once,
         warnings=(*(first.warnings if first else ()), *ready.warnings),
     )
     if not request.is_fast:

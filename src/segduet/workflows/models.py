@@ -115,7 +115,7 @@ def open_model(
         checkpoints: which models of each fold.
 
     Raises:
-        RequestError: no such folder or fold, or no model was kept on the way.
+        RequestError: no such folder or fold, one twice, or no model was kept on the way.
         DataError: plans.json or dataset.json is missing or damaged.
     """
     path = Path(path)
@@ -126,6 +126,13 @@ def open_model(
     available = {**stock.checkpoints, **ours}
     chosen = list(folds) if folds is not None else sorted(available)
     missing = [f for f in chosen if f not in available]
+    if len(set(chosen)) < len(chosen):
+        raise RequestError(
+            str(path),
+            found=f"folds {chosen}",
+            expected="each once",
+            remedy="Correct --folds.",
+        )
     if missing or not chosen:
         raise RequestError(
             str(path),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -244,7 +244,7 @@ def read_frozen_features(source: Path) -> dict[str, np.ndarray]:
             str(source), found="no such file", expected="an .npz", remedy="Check --features."
         )
     try:
-        with np.load(source, allow_pickle=False) as content:
+        with ZipFile(source), np.load(source, allow_pickle=False) as content:
             features = {case: np.asarray(content[case]) for case in content.files}
     except (OSError, ValueError, BadZipFile) as error:
         raise DataError(
@@ -254,7 +254,7 @@ def read_frozen_features(source: Path) -> dict[str, np.ndarray]:
             remedy="Write it again.",
         ) from error
     shapes = {array.shape for array in features.values()}
-    is_finite = all(np.isfinite(array).all() for array in features.values())
+    is_finite = all(a.dtype.kind in "iuf" and np.isfinite(a).all() for a in features.values())
     if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not is_finite:
         raise DataError(
             str(source),

@@ -28,7 +28,13 @@ from segduet.workflows.head_files import write_attention
 from segduet.workflows.load_request import COARSE_OFF, LoadRequest
 from segduet.workflows.loading import LoadedModel
 from segduet.workflows.models import Model
-from segduet.workflows.prediction_files import CohortOutcome, write_tables
+from segduet.workflows.prediction_files import (
+    CohortOutcome,
+    manifest_name,
+    mask_file,
+    write_tables,
+    written_files,
+)
 from segduet.workflows.prediction_record import arguments, identity, outcome_of
 from segduet.workflows.prediction_request import PredictRequest
 
@@ -80,12 +86,14 @@ def predict(
         shard=request.shard,
         resume=request.resume,
     ) as progress:
+        progress.remove_unfinished(written_files(request, model, [case.case for case in cases]))
         try:
             waiting = [case for case in cases if not _is_done(case, progress, request, model)]
             num_done = len(cases) - len(waiting)
             answering = _answering(loaded, request, cleaner)
             inputs = {case.case: case for case in waiting}
-            for outcome in _outcomes(answering, waiting, request, model):
+            at_once = min(each.cases_at_once for each in loaded)
+            for outcome in _outcomes(answering, waiting, request, model, at_once):
                 images = inputs[outcome.case].stamps
                 progress.add(_finished(outcome, images, request, model, calibrator))
                 num_done += 1
@@ -103,7 +111,7 @@ def predict(
         started=utc(started),
         seconds=time.time() - started,
     )
-    manifest.write(request.out, f"manifest{request.shard.suffix}.json")
+    manifest.write(request.out, manifest_name(request.shard))
     return manifest
 
 
@@ -125,12 +133,8 @@ def share_of_cases(request: PredictRequest, model: Model) -> Sequence[CaseInput]
 
 def _is_done(case: CaseInput, progress: Progress, request: PredictRequest, model: Model) -> bool:
     """Whether an earlier run answered this case, and its label map is still there."""
-    has_mask = not model.segments or _mask(case.case, request, model).is_file()
+    has_mask = not model.segments or mask_file(request, model, case.case).is_file()
     return has_mask and progress.is_ok(case.case, case.stamps)
-
-
-def _mask(case: str, request: PredictRequest, model: Model) -> Path:
-    return request.out / f"{case}{model.description.file_ending}"
 
 
 def _finished(
@@ -199,7 +203,7 @@ def load_answering(
             expected="several, whose probabilities can be averaged",
             remedy="Name another one with --also, or leave --ensemble out.",
         )
-    asked = request.loading
+    asked = dataclasses.replace(request.loading, many_cases=True)
     if request.also and asked.is_fast:
         asked = _without_regions(asked)
     others = [dataclasses.replace(asked, model=path) for path in request.also]
@@ -247,11 +251,14 @@ def _outcomes(
     cases: Sequence[CaseInput],
     request: PredictRequest,
     model: Model,
+    at_once: int,
 ) -> Iterator[Outcome]:
     def write(prediction: Prediction) -> None:
         if prediction.label_map is not None:
-            target = _mask(prediction.case, request, model)
+            target = mask_file(request, model, prediction.case)
             write_label_map(target, prediction.label_map, prediction.geometry)
         write_attention(request.out, prediction)
 
-    return predict_cohort(cases, read=read_stored_image, predict=answering, write=write)
+    return predict_cohort(
+        cases, read=read_stored_image, predict=answering, write=write, at_once=at_once
+    )

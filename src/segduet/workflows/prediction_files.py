@@ -1,7 +1,7 @@
-"""What a prediction leaves behind when it ends, whole or not: tables of the cases that are done."""
+"""What a prediction leaves behind: its files, and when it ends the tables of the cases done."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,10 @@ import numpy as np
 from segduet.core.tasks import TaskSpec
 from segduet.inference.answers_file import ANSWERS_FILE, JudgedColumns, write_answers
 from segduet.inference.progress import Progress
-from segduet.workflows.head_files import write_features
+from segduet.inference.shards import Shard
+from segduet.workflows.head_files import attention_file, features_file, write_features
+from segduet.workflows.models import Model
+from segduet.workflows.prediction_request import PredictRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,33 @@ class CohortOutcome:
             withheld=dict(withheld),
             flagged=flagged,
         )
+
+
+def written_files(request: PredictRequest, model: Model, cases: Iterable[str]) -> Iterator[Path]:
+    """Every file that a run over these cases may write, but for its progress.
+
+    Args:
+        request: what is to be predicted.
+        model: whose answers they are.
+        cases: case ids.
+    """
+    folder, tasks = request.out, [task.name for task in model.tasks]
+    yield folder / manifest_name(request.shard)
+    yield folder / ANSWERS_FILE
+    yield from (features_file(folder, task) for task in tasks)
+    for case in cases:
+        yield mask_file(request, model, case)
+        yield from (attention_file(folder, case, task) for task in tasks)
+
+
+def manifest_name(shard: Shard) -> str:
+    """What a shard's manifest is called; that of a run of all cases as ever."""
+    return f"manifest{shard.suffix}.json"
+
+
+def mask_file(request: PredictRequest, model: Model, case: str) -> Path:
+    """Where the label map of a case is written, in the format of the images."""
+    return request.out / f"{case}{model.description.file_ending}"
 
 
 def write_tables(

@@ -6,6 +6,7 @@ Only the road through torch imports torch.
 
 import dataclasses
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,12 @@ from segduet.workflows.converted_models import get_or_convert, kept_formats
 from segduet.workflows.models import Model, ModelFolder
 from segduet.workflows.sources import OpenedFolder, Source
 
+#: More cases at once than this keep each other's numbers out of the processor's cache.
+_MOST_AT_ONCE = 8
+
+#: nnU-Net's reader of pictures, of which each is one slice.
+_PICTURES = "NaturalImage2DIO"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyNetworks:
@@ -35,12 +42,14 @@ class ReadyNetworks:
     Attributes:
         members: one per network, each on its engine.
         total_strides: of each network, one number per spatial axis; empty unless asked for.
+        cases_at_once: how many callers are best answered at once.
         warnings: what went otherwise than expected on the way, one sentence each.
     """
 
     model: Model
     members: tuple[Member, ...]
     total_strides: tuple[tuple[int, ...], ...] = ()
+    cases_at_once: int = 1
     warnings: tuple[str, ...] = ()
 
 
@@ -66,6 +75,7 @@ def ready_networks(
     say: Callable[[str], None],
     *,
     with_strides: bool = False,
+    many_cases: bool = False,
 ) -> ReadyNetworks:
     """Loads a model's networks into the chosen engine.
 
@@ -76,6 +86,7 @@ def ready_networks(
         say: told what takes long.
         with_strides: also find out the total strides, which takes torch a second for networks that
             no plan describes.
+        many_cases: whether cases may be answered side by side rather than each as soon as can be.
 
     Raises:
         RequestError: a converter cannot convert this network, or the device is not there.
@@ -92,9 +103,11 @@ def ready_networks(
     else:
         bundle, warnings, path = source.bundle, (), source.path
     compiled = source.cache.for_compiled()
+    at_once = _cases_at_once(bundle, choice, threads) if many_cases else 1
     members = tuple(
         Member(
-            engine=_engine(bundle, member, choice, threads, compiled), tasks=member.network.tasks
+            engine=_engine(bundle, member, choice, threads, at_once=at_once, compiled=compiled),
+            tasks=member.network.tasks,
         )
         for member in bundle.members
     )
@@ -103,8 +116,20 @@ def ready_networks(
         model=_described(bundle, path),
         members=members,
         total_strides=strides if with_strides else (),
+        cases_at_once=at_once,
         warnings=warnings,
     )
+
+
+def _cases_at_once(bundle: Bundle, choice: EngineChoice, threads: int | None) -> int:
+    """As many as there are threads, where a case is a picture: too little work for all of them.
+
+    The threads of one case wait for each other after every layer; other cases are large enough.
+    """
+    is_picture = bundle.plan.image_reader_writer == _PICTURES
+    if choice.engine is not EngineName.OPENVINO or not is_picture:
+        return 1
+    return min(threads or len(os.sched_getaffinity(0)), _MOST_AT_ONCE)
 
 
 def _forms(source: Source, wanted: EngineRequest) -> ModelForms:
@@ -171,6 +196,8 @@ def _engine(
     member: BundleMember,
     choice: EngineChoice,
     threads: int | None,
+    *,
+    at_once: int,
     compiled: Path | None,
 ) -> Engine:
     folder = bundle.member_folder(member)
@@ -182,6 +209,7 @@ def _engine(
             member.network,
             precision=cast(OpenVinoPrecision, choice.precision),
             num_threads=threads,
+            num_streams=at_once,
             cache=compiled,
         )
     from segduet.inference.engines.onnx_engine import OnnxPrecision, OnnxProvider, open_onnx

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from segduet.core.errors import DataError, RequestError
 from segduet.core.files import read_json
+from segduet.core.manifest import MANIFEST_FILE, read_manifest
 from segduet.workflows.advising import ADVICE_FILE
 from segduet.workflows.comparison import COMPARISON_FILE
 from segduet.workflows.evaluation import SUMMARY_FILE
@@ -120,16 +121,14 @@ def _refuse_others(folders: Sequence[Path], known: Sequence[Path | None]) -> Non
 
 
 def _of_evaluation(folder: Path) -> Results:
-    source = folder / "manifest.json"
-    manifest = read_json(source)
-    if not isinstance(manifest, dict) or manifest.get("command") != "evaluate":
+    arguments = (read_manifest(folder, "evaluate") or {}).get("arguments", {})
+    if not {"predictions", "reference"} <= set(arguments):
         raise DataError(
-            str(source),
-            found="a file that `segduet evaluate` did not write",
+            str(folder / MANIFEST_FILE),
+            found="no file that `segduet evaluate` wrote",
             expected="the manifest of the evaluation, which says what was compared",
             remedy="Evaluate again, into a folder of its own.",
         )
-    arguments = manifest["arguments"]
     return Results(
         folder=folder,
         predictions=Path(arguments["predictions"]),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from segduet.core.errors import RequestError
-from segduet.core.files import read_json, read_json_lines, write_text
+from segduet.core.files import read_json_lines, write_text
 from segduet.core.folders import DataRoot
-from segduet.core.manifest import RunManifest, utc
+from segduet.core.manifest import RunManifest, read_manifest, utc
 from segduet.core.scores import CaseScores
 from segduet.core.tasks import TaskSpec
 from segduet.evaluation.cohort import read_summary
@@ -146,14 +146,16 @@ def _records(
     record: dict[str, Any] | None, results: Results | None
 ) -> dict[str, Mapping[str, Any]]:
     """Training, prediction and evaluation as far as they left a record; results stay out of it."""
-    records: dict[str, Mapping[str, Any]] = {"training": record} if record else {}
-    folders = {"prediction": results.predictions, "evaluation": results.folder} if results else {}
-    for name, folder in folders.items():
-        source = folder / "manifest.json"
-        if source.is_file():
-            content = read_json(source)
-            records[name] = {key: content[key] for key in content if key != "outcome"}
-    return records
+    found = {"training": record}
+    if results:
+        made = (read_manifest(results.predictions, by) for by in ("predict", "cleanup apply"))
+        found["prediction"] = next(filter(None, made), None)
+        found["evaluation"] = read_manifest(results.folder, "evaluate")
+    return {
+        name: {key: content[key] for key in content if key != "outcome"}
+        for name, content in found.items()
+        if content
+    }
 
 
 def _answered(results: Results, dataset: ReferenceDataset) -> list[TaskSpec]:

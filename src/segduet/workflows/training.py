@@ -13,7 +13,6 @@ from segduet.core.folders import DataRoot
 from segduet.core.manifest import RunManifest, utc
 from segduet.training.allocator import keep_freed_memory
 from segduet.training.checkpoint import TrainingState
-from segduet.training.devices import choose_compute
 from segduet.training.launch import require_even_shares
 from segduet.training.loop import train as run_training
 from segduet.training.process_group import joined_processes
@@ -22,6 +21,7 @@ from segduet.workflows.planned_dataset import PlannedDataset
 from segduet.workflows.run_folder import choose_run_folder, refuse_earlier, remove_earlier
 from segduet.workflows.run_record import RUN_RECORD
 from segduet.workflows.train_request import TrainRequest
+from segduet.workflows.training_compute import requested_compute, settled
 from segduet.workflows.training_run import TrainingRun
 
 
@@ -40,8 +40,8 @@ def train(
 
     Raises:
         RequestError: dataset not planned or preprocessed, unknown fold or configuration, a run
-            folder that already holds a training, a recipe that does not fit, or a batch that
-            cannot be shared out evenly.
+            folder that already holds a training, a recipe that does not fit or that this machine
+            cannot compile, or a batch that cannot be shared out evenly.
         DataError: damaged files.
         TrainingError: a loss is not finite, a worker died, or another process ended.
     """
@@ -50,10 +50,12 @@ def train(
     folder = _run_folder(planned, request)
     planned_size = planned.plan.configuration(request.configuration).batch_size
     require_even_shares(request.recipe.batch_size or planned_size, request.launch)
-    compute = choose_compute(request.device, request.recipe.precision, request.launch)
+    compute = requested_compute(request)
+    if compute.device.type == "cpu":
+        keep_freed_memory()
     with joined_processes(request.launch, compute.device) as processes:
         together = replace(compute, processes=processes)
-        run = TrainingRun.build(planned, request, folder, together)
+        run = settled(TrainingRun.build(planned, request, folder, together))
         state, outcome = _train(run, on_progress)
         seconds = clock.seconds
         manifest = RunManifest(
@@ -99,8 +101,6 @@ def _train(
     if processes.is_first and not is_resumed:
         remove_earlier(folder)  # only now: a request that does not fit costs no earlier training
         run.remove_handed_on()
-    if run.compute.device.type == "cpu":
-        keep_freed_memory()
     state = run_training(job, resume=is_resumed)
     outcome = {"run_folder": str(folder), "epochs": state.epoch, "finished": state.is_finished}
     if state.is_finished:

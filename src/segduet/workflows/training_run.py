@@ -11,6 +11,7 @@ import torch
 from segduet.balancing.registry import build_balancer
 from segduet.core.answers import fitted_task
 from segduet.core.errors import RequestError
+from segduet.core.files import sha256
 from segduet.core.manifest import installed_versions
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.tasks import TaskSpec
@@ -244,6 +245,10 @@ class TrainingRun:
             load_unique(model, tensors, where=str(self.folder / BEST_MODEL))
         return model
 
+    def _weights_sha256(self) -> dict[str, str]:
+        """Of the model that was written, called as in the manifest of a prediction."""
+        return {f"{self.folder.name}/{MODEL_FILE}": sha256(self.folder / MODEL_FILE)}
+
     def record(
         self, state: TrainingState, outcome: Mapping[str, Any], seconds: Mapping[str, float]
     ) -> dict[str, Any]:
@@ -259,7 +264,7 @@ class TrainingRun:
             "recipe": request.recipe.model_dump(mode="json"),
             "seed": request.recipe.seed,
             "device": str(self.compute.device),
-            "precision": self.compute.precision,
+            **self.compute.record(),
             "threads": torch.get_num_threads(),
             "processes": self.compute.processes.size,
             "train_cases": list(self.fold.train),
@@ -269,6 +274,7 @@ class TrainingRun:
             "early_stopping": state.stopping.reason if state.stopping else "",
             "selected_from": outcome.get("selected_from"),
             "epochs_done": state.epoch,
+            "weights_sha256": self._weights_sha256() if state.is_finished else {},
             "num_parameters": sum(p.numel() for p in self.network.parameters()),
             "warm_start": warm_start_record(self.warm_start),
             "teacher": dict(self.teacher.record) if self.teacher else None,

@@ -26,7 +26,7 @@ def names_of_channels(example: tuple[Path, ...], options: ImportOptions) -> tupl
     names = options.channel_names
     if len(set(names)) != len(names):
         raise RequestError(
-            "option channel_names",
+            "--channels",
             found=f"{list(names)}",
             expected="names that differ",
             remedy="Rename one of them.",

@@ -88,7 +88,7 @@ def _check_columns(source: Path, columns: list[str], wanted: list[str]) -> None:
     own = [name for name in wanted if name in _OWN_COLUMNS]
     if own:
         raise RequestError(
-            "option class_column",
+            "--class-column",
             found=f"{own[0]!r}",
             expected=f"a column other than {', '.join(_OWN_COLUMNS)}",
             remedy="Rename the column.",
@@ -113,7 +113,7 @@ def _task(source: Path, found: list[str], column: TaskColumn) -> TaskSpec:
         raise DataError(
             where,
             found=f"the classes {list(classes)}",
-            expected="two classes or more",
+            expected="two different classes or more",
             remedy="Fill the column, or name the classes with --classes or --task.",
         )
     return validated(TaskSpec, {**content, "classes": classes}, where=where)

@@ -52,14 +52,14 @@ def find_value_map(masks: Sequence[Path], options: ImportOptions) -> dict[int, i
         values = foreground_values(values_of_masks(masks, workers=options.workers))
     if 0 in values or len(set(values)) != len(values):
         raise RequestError(
-            "option label_values",
+            "--label-values",
             found=f"{values}",
             expected="distinct foreground values; 0 is always background",
             remedy="Correct the values.",
         )
     if options.label_names and len(options.label_names) != len(values):
         raise RequestError(
-            "option label_names",
+            "--label-names",
             found=f"{len(options.label_names)} names {list(options.label_names)}",
             expected=f"{len(values)}, one for each of the mask values {values}",
             remedy="Name every label, in ascending order of value, or none.",

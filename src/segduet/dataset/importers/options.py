@@ -63,7 +63,7 @@ class ImportOptions:
         names = [column.name for column in self.tasks]
         if self.classes or self.class_column != "class" or len(set(names)) != len(names):
             raise RequestError(
-                "option tasks",
+                "--task",
                 found=f"the columns {names} beside a class column or classes"
                 if len(set(names)) == len(names)
                 else f"the columns {names}, one of them twice",

@@ -38,7 +38,7 @@ def parse_task_column(text: str) -> TaskColumn:
     kind = kind or "multiclass"
     if not name or surplus or kind not in get_args(TaskKind):
         raise RequestError(
-            "option --task",
+            "--task",
             found=f"{text!r}",
             expected=f"{SYNTAX}, with a kind among {', '.join(get_args(TaskKind))}",
             remedy="Correct the option.",
@@ -49,7 +49,7 @@ def parse_task_column(text: str) -> TaskColumn:
     if kind in ("binary", "ordinal") and not classes:
         order = "the positive one second" if kind == "binary" else "the lowest first"
         raise RequestError(
-            "option --task",
+            "--task",
             found=f"{text!r}, a task of kind {kind} without its classes",
             expected=f"their names in order, {order}",
             remedy=f"Write --task {name}:{kind}:CLASS,CLASS.",

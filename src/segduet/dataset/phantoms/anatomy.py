@@ -114,6 +114,15 @@ def pancreas_curve(roi_mm: np.ndarray, volume_mm3: float, rng: np.random.Generat
     return Curve(points_mm=points, radii_mm=dense[:, 3] * np.sqrt(volume_mm3 / tube_volume))
 
 
+def tilted(curve: Curve, degrees: float) -> Curve:
+    """The centre line, turned about its middle in the coronal plane; positive lifts the tail."""
+    middle = curve.points_mm.mean(axis=0)
+    z, y, x = (curve.points_mm - middle).T
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turned = np.stack([cosine * z + sine * x, y, cosine * x - sine * z], axis=1)
+    return Curve(points_mm=turned + middle, radii_mm=curve.radii_mm)
+
+
 def paint_surroundings(canvas: Canvas, roi_mm: np.ndarray, rng: np.random.Generator) -> None:
     """Paints every neighbouring organ and vessel that reaches into the canvas.
 

@@ -15,6 +15,7 @@ from segduet.dataset.phantoms.anatomy import (
     paint_splenic_vein,
     paint_surroundings,
     pancreas_curve,
+    tilted,
 )
 from segduet.dataset.phantoms.canvas import Canvas, acquire
 from segduet.dataset.phantoms.classes import check_class
@@ -101,6 +102,9 @@ def paint_case(
     paint_surroundings(canvas, parameters.roi_mm, np.random.default_rng([surroundings, 1]))
     rng = np.random.default_rng(organ)
     curve = pancreas_curve(parameters.roi_mm, parameters.organ_mm3, rng)
+    if config.tilt_sd_deg > 0:
+        turn = float(np.random.default_rng([organ, 1]).normal())
+        curve = tilted(curve, config.tilt_sd_deg * turn)
     paint_splenic_vein(canvas, curve, parameters.roi_mm, 155.0)
     paint_pancreas(
         canvas, curve, volume_mm3=parameters.organ_mm3, hu=parameters.parenchyma_hu,

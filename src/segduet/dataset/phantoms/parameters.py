@@ -41,6 +41,7 @@ class PancreasPhantomConfig:
         parenchyma_hu, parenchyma_sd_hu: mean and between-case spread of the organ.
         fat_share: mean share of fat between the lobules of the organ.
         fat_plane_mm: mean width of the fat around the organ.
+        tilt_sd_deg: between-case spread of how the organ is turned in the coronal plane.
 
     Raises:
         RequestError: difficulty is outside [0, 1], or a lesion could exceed the ROI.
@@ -69,6 +70,7 @@ class PancreasPhantomConfig:
     parenchyma_sd_hu: float
     fat_share: float
     fat_plane_mm: float
+    tilt_sd_deg: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("difficulty", "organ_share", "lesion_share", "max_lesion_share"):

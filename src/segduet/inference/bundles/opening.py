@@ -12,7 +12,6 @@ from segduet.core.labels import LabelScheme
 from segduet.core.plan import ConfigurationPlan, Plan
 from segduet.core.tasks import TaskSpec
 from segduet.inference.bundles.entry_names import check_names
-from segduet.inference.bundles.extraction import check_archive, extract_archive
 from segduet.inference.bundles.manifest import (
     MANIFEST_FILE,
     MAX_MANIFEST_BYTES,
@@ -131,6 +130,8 @@ def open_bundle_archive(archive: Path, unpack_into: Path) -> Bundle:
         RequestError: the folder holds something already.
         StorageError: the disk is full or cannot be written; nothing is left behind.
     """
+    from segduet.inference.bundles.extraction import extract_archive  # most bundles are unpacked
+
     extract_archive(archive, unpack_into)
     return open_bundle_folder(unpack_into, verify=False)
 
@@ -143,6 +144,8 @@ def read_bundle_manifest(path: Path) -> BundleManifest:
     """
     if path.is_dir():
         return open_bundle_folder(path, verify=True).manifest
+    from segduet.inference.bundles.extraction import check_archive
+
     return check_archive(path)
 
 

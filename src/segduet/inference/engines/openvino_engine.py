@@ -1,31 +1,32 @@
 """A converted network run by OpenVINO on the CPU; needs no PyTorch."""
 
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import openvino
 
 from segduet.core.errors import DataError, RequestError, StorageError
 from segduet.core.runtime import ConvertedNetwork, RuntimeFormat, StoredPrecision
 from segduet.inference.engines.converted_engine import ConvertedEngine, GraphRefusalError
+from segduet.inference.engines.openvino_import import import_openvino
 
 OpenVinoPrecision = Literal["fp32", "bf16", "int8"]
 
 _DEVICE = "CPU"
-# Left to itself OpenVINO computes in bf16 where it can. A graph quantised to 8 bits compiles with
-# f32 only, which is what its other layers then use.
-_HINTS: dict[OpenVinoPrecision, str] = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
+# Left to itself OpenVINO computes in bf16 where it can.
+_HINTS: dict[OpenVinoPrecision, str] = {"fp32": "f32", "bf16": "bf16"}
 _OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "allocate", "out of memory")
 
 
 class OpenVinoGraph:
-    """A graph that OpenVINO has compiled."""
+    """A graph that OpenVINO has compiled; every thread that runs it has a request of its own."""
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
+        self._of_thread = threading.local()
 
     def run(
         self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]
@@ -37,12 +38,17 @@ class OpenVinoGraph:
             GraphRefusalError: inputs that the graph does not take.
         """
         try:
-            answers = self._compiled(dict(inputs), share_inputs=True, share_outputs=False)
+            answers = self._request().infer(dict(inputs), share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             if any(text in str(error) for text in _OUT_OF_MEMORY):
                 raise MemoryError(str(error)) from error
             raise GraphRefusalError(_gist(error)) from error
         return {name: answers[name] for name in outputs}
+
+    def _request(self) -> Any:
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._compiled.create_infer_request()
+        return self._of_thread.request
 
 
 def open_openvino(
@@ -51,17 +57,20 @@ def open_openvino(
     *,
     precision: OpenVinoPrecision,
     num_threads: int | None = None,
+    num_streams: int = 1,
     cache: Path | None = None,
 ) -> ConvertedEngine:
     """An engine for a network that was converted to OpenVINO; it runs on the CPU.
 
-    The heads' last layers run in fp32 whatever the precision.
+    The heads' last layers run in fp32 whatever the precision. What a network quantised to 8 bits
+    has in float runs in bf16 where the processor computes in it, else in fp32.
 
     Args:
         folder: holds the converted network's files.
         converted: the network, in the format of OpenVINO.
         precision: fp32 or bf16 for a network stored in fp32, int8 for one quantised to 8 bits.
         num_threads: threads; None takes every core this process may use.
+        num_streams: callers that are answered at once, each by its share of the threads.
         cache: folder in which OpenVINO keeps compiled networks, so that they load faster the next
             time; None for no such folder.
 
@@ -72,7 +81,7 @@ def open_openvino(
     """
     assert converted.format is RuntimeFormat.OPENVINO, converted
     _require_precision(precision, converted.stored_precision)
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": num_streams}
     if num_threads is not None:
         options["INFERENCE_NUM_THREADS"] = num_threads
     if cache is not None:
@@ -80,7 +89,7 @@ def open_openvino(
     heads = converted.heads_file
     return ConvertedEngine(
         converted,
-        windows=_compiled(folder / converted.windows_file, _HINTS[precision], options),
+        windows=_compiled(folder / converted.windows_file, _hint(precision), options),
         heads=None if heads is None else _compiled(folder / heads, _HINTS["fp32"], options),
         name=f"openvino cpu {precision}",
     )
@@ -93,7 +102,13 @@ def supports_bf16() -> bool:
 
 @functools.cache
 def _core() -> Any:
-    return openvino.Core()
+    return import_openvino().Core()
+
+
+def _hint(precision: OpenVinoPrecision) -> str:
+    if precision == "int8":
+        return _HINTS["bf16" if supports_bf16() else "fp32"]
+    return _HINTS[precision]
 
 
 def _require_precision(precision: OpenVinoPrecision, stored: StoredPrecision) -> None:
