@@ -61,9 +61,9 @@ FULL = Size(
     num_val=2,
     num_gate=14,
     coarse_voxels=1_500_000,
-    window_epochs=32,
-    coarse_epochs=6,
-    patch_epochs=3,
+    window_epochs=16,
+    coarse_epochs=4,
+    patch_epochs=2,
     fine_epochs=1,
     num_recall=100,
     num_accuracy=8,
@@ -263,11 +263,11 @@ def train(work: Work) -> dict[str, Any]:
     narrow = [f"network.width_factor={1 / _WIDENING}"]
     one = ["batch_size=1", "optimizer.learning_rate=3e-4"]
     # torch 2.13's weight gradient in bf16 on a CPU is wrong where a feature map is 2 voxels deep
-    exact = ["precision=fp32"]
+    first = ["precision=fp32", "optimizer.learning_rate=2e-3"]
     for model, epochs, settings, start in (
-        (coarse_windows, size.window_epochs, exact, None),
+        (coarse_windows, size.window_epochs, first, None),
         (work.coarse, size.coarse_epochs, [], weights_of(coarse_windows)),
-        (windows, size.window_epochs, [*narrow, *exact], None),
+        (windows, size.window_epochs, [*narrow, *first], None),
         (patches, size.patch_epochs, [*narrow, *one], weights_of(windows)),
         (work.fine, size.fine_epochs, one, wide),
     ):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -244,7 +244,9 @@ def read_frozen_features(source: Path) -> dict[str, np.ndarray]:
             str(source), found="no such file", expected="an .npz", remedy="Check --features."
         )
     try:
-        with ZipFile(source), np.load(source, allow_pickle=False) as content:
+        if not is_zipfile(source):
+            raise BadZipFile("no archive of arrays")
+        with np.load(source, allow_pickle=False) as content:
             features = {case: np.asarray(content[case]) for case in content.files}
     except (OSError, ValueError, BadZipFile) as error:
         raise DataError(
