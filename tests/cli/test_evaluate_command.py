@@ -225,6 +225,9 @@ def test_overlap_only_leaves_out_surfaces_and_lesions_and_changes_nothing_else(
 
 def test_neither_masks_nor_classes(cohort: Cohort, refused: Callable) -> None:
     refused(cohort.evaluate("--overlap-only", "--classes-only"), "both --overlap-only and")
+    for without in ("--overlap-only", "--classes-only"):
+        told = f"--nsd-tolerance-mm with {without}"
+        refused(cohort.evaluate(without, "--nsd-tolerance-mm", 2), told)
     assert not cohort.out.exists()
 
 

@@ -16,7 +16,11 @@ from torch.nn import functional
 from segduet.compression.calibration import CalibrationWindow
 from segduet.compression.float_parts import float_operations
 from segduet.compression.openvino_conversion import convert_to_openvino
-from segduet.compression.quantisation import QuantisationSettings, quantise
+from segduet.compression.quantisation import (
+    NothingToQuantiseError,
+    QuantisationSettings,
+    quantise,
+)
 from segduet.core.errors import DataError, RequestError
 from segduet.core.labels import LabelScheme
 from segduet.core.runtime import ConvertedNetwork, RuntimeFormat, StoredPrecision
@@ -348,6 +352,18 @@ def test_a_network_without_tasks_has_no_graph_of_heads(tmp_path):
 
     assert eight.converted.heads_file is None
     assert len(list(eight.folder.iterdir())) == 2
+
+
+def test_ends_that_meet_leave_nothing_to_quantise(trained, tmp_path):
+    with pytest.raises(NothingToQuantiseError, match="no layer between the first and the last"):
+        quantise(
+            trained.folder,
+            trained.converted,
+            _windows(),
+            tmp_path,
+            settings=QuantisationSettings(ends_in_float=20),
+        )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ def test_every_setting_is_explicit(stored, precision, tmp_path):
             num_streams=2,
             cache=tmp_path / "made",
         )
-    assert engine.name == f"openvino cpu {precision}"
+    rest = ", rest bf16" if precision == "int8" else ""
+    assert engine.name == f"openvino cpu {precision}{rest}"
     windows, heads = (call.args for call in core.return_value.compile_model.call_args_list)
     assert windows[:2] == (folder / "windows.xml", "CPU")
     common = {
@@ -157,7 +158,8 @@ def test_what_8_bits_leave_in_float_is_fp32_where_there_is_no_bf16(stored):
     eight = converted.model_copy(update={"stored_precision": StoredPrecision.INT8})
     with mock.patch.object(openvino_engine, "_core") as core:
         core.return_value.get_property.return_value = ["FP32", "INT8"]
-        open_openvino(folder, eight, precision="int8")
+        engine = open_openvino(folder, eight, precision="int8")
+    assert engine.name == "openvino cpu int8, rest fp32"
     hints = [
         call.args[2]["INFERENCE_PRECISION_HINT"]
         for call in core.return_value.compile_model.call_args_list

@@ -47,15 +47,44 @@ def test_a_compilation_that_cannot_be_is_refused(settings, message):
         Recipe.model_validate({"compile": True, **settings})
 
 
-def test_a_compiler_that_fails_is_one_clear_message(make_job, monkeypatch):
-    """Issue 4.8, bad input."""
+def _no_space(*_):
+    raise OSError("no space left\nand more")
 
-    def fail(*_):
-        raise OSError("no space left\nand more")
 
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail))
+def _no_triton(*_):
+    from torch._inductor.exc import TritonMissing  # takes seconds
+
+    raise TritonMissing(first_useful_frame=None)
+
+
+def _no_space_for_backward(*program):
+    """As torch's own compiler: forward is compiled in the call, backward when it is gone."""
+    from torch._dynamo.backends.common import aot_autograd
+    from torch._functorch.aot_autograd import make_boxed_func
+    from torch._inductor.exc import InductorError
+
+    def forward(graph, _inputs):
+        return make_boxed_func(graph.forward)
+
+    def backward(_graph, _inputs):
+        raise InductorError(OSError("no space left"), None)
+
+    return aot_autograd(fw_compiler=forward, bw_compiler=backward)(*program)
+
+
+@pytest.mark.parametrize(
+    ("backend", "found"),
+    [
+        (_no_space, "no space left"),
+        (_no_triton, "Cannot find a working triton"),
+        (_no_space_for_backward, "no space left"),
+    ],
+)
+def test_a_compiler_that_fails_is_one_clear_message(make_job, monkeypatch, backend, found):
+    """Issue 4.8, bad input: before the backward pass, also where only that cannot be compiled."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     program = CompiledNetwork(make_job().network)
-    with pytest.raises(RequestError, match=r"\(no space left\).*compile=false"):
+    with pytest.raises(RequestError, match=rf"\({found}.*compile=false"):
         program(torch.zeros(2, 1, 8, 16, 16))
 
 
@@ -63,6 +92,16 @@ def test_a_compiler_that_fails_is_one_clear_message(make_job, monkeypatch):
 def traced(monkeypatch):
     """torch.compile without C++: it traces both passes, but runs them by torch's own kernels."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+
+
+def test_steps_that_go_back_once_and_more_often_take_turns(make_job, traced):
+    """B08: interference is measured in some steps only, which then keep the graph."""
+    network = make_job().network
+    program = CompiledNetwork(network)
+    for keeps in (False, True, False):
+        total = program(torch.ones(2, 1, 8, 16, 16)).case_logits["kind"].sum()
+        total.backward(retain_graph=keeps)
+    assert all(head.grad is not None for head in network.heads.parameters())
 
 
 def _job(make_job, folder, *, compiled, **more):

@@ -131,6 +131,18 @@ def test_a_regression_is_handed_on_in_the_students_scale(network):
     torch.testing.assert_close(found * 4 + 14, value_mm, atol=1e-5, rtol=1e-5)
 
 
+def test_a_teacher_answers_in_the_precision_of_the_training(make_job, network):
+    """Issue 4.8: which may be chosen after it was built; the objective it was built for stays."""
+    objective, batch = taught(make_job(), teacher_of(network(1))).objective, windows()
+    halves = objective.computed_with(choose_compute("cpu", "bf16"))
+    plain, rounded = (
+        each.distillation.teacher.answer(batch.image).masks for each in (objective, halves)
+    )
+    assert not torch.equal(rounded, plain)
+    assert torch.equal(rounded, rounded.bfloat16().float())
+    torch.testing.assert_close(rounded, plain, atol=0.1, rtol=0.1)
+
+
 def test_lessons_are_added_to_their_terms_with_their_weights(make_job, network):
     """What is balanced is label loss plus weight times lesson; what is logged is the lesson."""
     job = make_job()

@@ -101,6 +101,64 @@ def test_a_compiler_that_fails_is_recorded_and_nothing_is_compiled(make_job, scr
     assert compute.trials[1].reason == "an error"
 
 
+def test_bf16_is_left_out_where_its_gradients_are_wrong(make_job, scripted, monkeypatch):
+    """The reason is recorded; the script knows no seconds of bf16."""
+    job = make_job(precision="auto", compute="measured")
+    pooled = torch.nn.MaxPool3d((4, 1, 1))  # windows of 8 slices become 2
+    thin = torch.nn.Sequential(pooled, torch.nn.Conv3d(1, 16, 3, padding=1))
+    scripted(fp32=2.0)
+    compute = measured_compute(replace(job, network=thin))
+    assert (compute.precision, compute.compiled) == ("fp32", False)
+    assert (compute.trials[1].precision, compute.trials[1].step_seconds) == ("bf16", None)
+    assert "2 deep" in compute.trials[1].reason
+    assert compute.as_recorded(compute.record()) == compute
+
+
+@pytest.fixture
+def scarce(scripted, monkeypatch):
+    """Memory is short for fp32 and compiled steps, and with more than 2 windows for all."""
+
+    def run_out(job, _shown):
+        compute = job.compute
+        if compute.compiled or compute.precision == "fp32":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        if job.batch_size > 2:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return [1.0] * 5
+
+    scripted()
+    monkeypatch.setattr(measuring, "_seconds_of_steps", run_out)
+
+
+def test_what_does_not_fit_into_memory_is_recorded_and_out(make_job, scarce):
+    compute = measured_compute(make_job(precision="auto", compute="measured", epochs=1000))
+    assert (compute.precision, compute.compiled) == ("bf16", False)
+    found = [(t.precision, t.compiled, t.step_seconds, t.reason) for t in compute.trials]
+    assert found == [
+        ("fp32", False, None, "not enough memory"),
+        ("bf16", False, 1.0, ""),
+        ("bf16", True, None, "not enough memory"),
+    ]
+
+
+def test_nothing_that_fits_into_memory_is_one_clear_message(make_job, scarce):
+    """Bad input."""
+    job = replace(make_job(precision="auto", compute="measured"), batch_size=4)
+    found = "fp32: not enough memory; bf16: not enough memory.*Lower batch_size"
+    with pytest.raises(RequestError, match=found):
+        measured_compute(job)
+
+
+def test_other_errors_of_torch_are_not_taken_for_memory(make_job, scripted, monkeypatch):
+    def fail(_job, _shown):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    scripted()
+    monkeypatch.setattr(measuring, "_seconds_of_steps", fail)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        measured_compute(make_job(precision="fp32", compute="measured"))
+
+
 @pytest.mark.parametrize("kind", ["uncertainty", "gradnorm"])
 def test_measuring_changes_nothing_of_the_training(make_job, tmp_path, kind):
     """F58, B10: weights, losses and balancer of the training after it, bit for bit.

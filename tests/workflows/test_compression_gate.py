@@ -15,8 +15,9 @@ from segduet.compression.calibration import CalibrationSettings
 from segduet.core.errors import DataError, RequestError
 from segduet.core.folders import DataRoot
 from segduet.core.prediction import Prediction
-from segduet.evaluation.gate_report import GateBounds, GateReport
+from segduet.evaluation.gate_report import FloatParts, GateBounds, GateReport
 from segduet.inference.bundles.opening import open_bundle_folder
+from segduet.inference.engines.openvino_engine import supports_bf16
 from segduet.io.images import read_label_map
 from segduet.workflows.calibration_cases import find_calibration_cases
 from segduet.workflows.compression_gate import gate_lines, require_passed, run_gate
@@ -156,6 +157,13 @@ def test_the_same_answers_pass(gate, model):
     assert next(gate_lines(report)) == "gate: passed on 2 held cases (2 with drawn masks)"
 
 
+def test_only_a_measured_dice_is_told(gate):
+    """A network without masks has none to choose by."""
+    chosen = [FloatParts(ends_in_float=1, dice=dice) for dice in ({}, {"a": None}, {"a": 0.9})]
+    told = ["\n".join(gate_lines(gate().model_copy(update={"float_parts": c}))) for c in chosen]
+    assert ["on calibration cases" in lines for lines in told] == [False, False, True]
+
+
 def test_masks_that_lose_a_slice_are_refused_with_the_whole_report(gate):
     """A slice of 49 voxels less in one of four: DSC 2 * 147 / (147 + 196)."""
 
@@ -180,6 +188,7 @@ def test_a_flip_is_refused_and_named(gate):
         require_passed(report)
 
 
+_IN_8_BITS = f"openvino cpu int8, rest {'bf16' if supports_bf16() else 'fp32'}"
 _BOUNDS = ("--min-dice", 0.95, "--max-dsc-loss", 0.05, "--max-f1-loss", 0.02)
 
 
@@ -234,13 +243,34 @@ def test_it_is_smaller_and_answers(learned, segduet, tmp_path):
 
     assert sizes[0] / sizes[1] < 0.35
     assert finished.code == 0, finished.err
-    assert finished.json()["engine"]["members"] == ["openvino cpu int8"]
+    assert finished.json()["engine"]["members"] == [_IN_8_BITS]
+    progress = (tmp_path / "masks" / "progress.jsonl").read_text()
+    assert _IN_8_BITS in progress  # a run that goes on elsewhere is to compute alike
 
 
-def test_a_broken_network_is_refused_and_nothing_is_written(
-    learned, segduet, tmp_path, monkeypatch
-):
-    """All weights of the quantised graph are zeroed behind the exporter's back."""
+def test_a_coarse_network_goes_into_the_same_bundle(learned, segduet, tmp_path):
+    """The trials and the gate are about the 8-bit networks alone."""
+    coarse = tmp_path / "coarse" / learned.model.name
+    shutil.copytree(learned.model, coarse)
+    plans = json.loads((coarse / "plans.json").read_text())
+    spacing = plans["configurations"]["3d_fullres"]["spacing"]
+    plans["configurations"]["3d_fullres"]["spacing"] = [2 * length for length in spacing]
+    (coarse / "plans.json").write_text(json.dumps(plans))
+    finished = segduet(
+        *("export", learned.model, "--to", "bundle", "--out", tmp_path / "both.zip"),
+        *("--precision", "int8", "--coarse", coarse, *_BOUNDS, "--json"),
+        *("--calibration", "tiny", "--data-root", learned.road.data),
+    )
+    assert finished.code == 0, finished.err
+    predicted = segduet(
+        *("predict", tmp_path / "both.zip", learned.road.raw / "imagesTr", "--mode", "fast"),
+        *("--out", tmp_path / "answers", "--cache", tmp_path / "cache", "--json"),
+    )
+    assert predicted.code == 0, predicted.err
+    assert "coarse" in str(predicted.json()["shortcuts"]["coarse"])
+
+
+def _break_networks(monkeypatch):
     write = quantisation.write_graph
 
     def write_zeros(graph, description):
@@ -251,6 +281,36 @@ def test_a_broken_network_is_refused_and_nothing_is_written(
         write(graph, description)
 
     monkeypatch.setattr(quantisation, "write_graph", write_zeros)
+
+
+def test_a_converter_that_refuses_later_is_not_taken_for_a_small_network(
+    learned, segduet, tmp_path, monkeypatch
+):
+    """The first trial loses too much, and in the second the converter fails."""
+    _break_networks(monkeypatch)
+    quantise = quantisation.quantise
+
+    def fail_later(*args, settings):
+        if settings.ends_in_float == 2:
+            raise RequestError("quantisation", found="trouble", expected="none", remedy="Wait.")
+        return quantise(*args, settings=settings)
+
+    monkeypatch.setattr(quantisation, "quantise", fail_later)
+    refused = segduet(
+        *("export", learned.model, "--to", "openvino", "--out", tmp_path / "int8"),
+        *("--precision", "int8", "--calibration", "tiny", "--data-root", learned.road.data),
+        *_BOUNDS,
+    )
+    assert refused.code == 2
+    assert "trouble" in refused.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_network_is_refused_and_nothing_is_written(
+    learned, segduet, tmp_path, monkeypatch
+):
+    """All weights of the quantised graph are zeroed behind the exporter's back."""
+    _break_networks(monkeypatch)
     refused = segduet(
         *("export", learned.model, "--to", "openvino", "--out", tmp_path / "int8"),
         *("--precision", "int8", "--calibration", "tiny", "--data-root", learned.road.data),
@@ -283,7 +343,7 @@ def test_a_hospital_with_images_alone_gates_on_agreement(learned, segduet, tmp_p
     assert report.tasks[0].reference is None
     assert len(report.not_judged) == 2
     answered = load(tmp_path / "model.zip", cache=tmp_path / "cache")
-    assert [m.engine.name for m in answered.members] == ["openvino cpu int8"]
+    assert [m.engine.name for m in answered.members] == [_IN_8_BITS]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 import SimpleITK
 
 from segduet.core.errors import RequestError
+from segduet.inference.engines import openvino_engine
+from segduet.inference.engines.converted_engine import ConvertedEngine
 from segduet.inference.engines.runtimes import EngineName
 from segduet.workflows.load_request import LoadRequest
-from segduet.workflows.loading import load_model
 from segduet.workflows.python_interface import load
 
 RUNTIMES = ("openvino", "onnx")
@@ -105,15 +107,79 @@ def test_both_answers_of_a_2d_network(
     assert same_answers(reference, found, ending) == 12
 
 
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """Which threads answered, and with how many streams each network was opened."""
+
+    threads: set[str] = dataclasses.field(default_factory=set)
+    streams: list[int] = dataclasses.field(default_factory=list)
+
+    @property
+    def is_side_by_side(self) -> bool:
+        return all(name.startswith("segduet-case") for name in self.threads)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> _Seen:
+    found = _Seen()
+    answer, open_network = ConvertedEngine.predict, openvino_engine.open_openvino
+
+    def watched_answer(*args: Any, **options: Any) -> Any:
+        found.threads.add(threading.current_thread().name)
+        return answer(*args, **options)
+
+    def watched_open(*args: Any, **options: Any) -> Any:
+        found.streams.append(options["num_streams"])
+        return open_network(*args, **options)
+
+    monkeypatch.setattr(ConvertedEngine, "predict", watched_answer)
+    monkeypatch.setattr(openvino_engine, "open_openvino", watched_open)
+    return found
+
+
+_QUICK = ("--no-tta", "--threads", 3)
+
+
 def test_pictures_of_a_cohort_are_answered_side_by_side(
-    flat: tuple[Path, Path], road: Any, conversions: Path
+    flat: tuple[Path, Path], predict: Callable, seen: _Seen
 ) -> None:
-    """One by each thread, where there are many; the test above shows that answers stay the same."""
-    asked = LoadRequest(model=flat[0], engine="openvino", threads=3, cache=conversions)
-    volumes = dataclasses.replace(asked, model=road.model, many_cases=True)
-    assert load_model(dataclasses.replace(asked, many_cases=True)).cases_at_once == 3
-    assert load_model(asked).cases_at_once == 1
-    assert load_model(volumes).cases_at_once == 1
+    """One by each thread; a test above shows that answers stay the same."""
+    predict(*flat, "openvino", *_QUICK)
+    assert seen.streams == [3]
+    assert seen.threads
+    assert seen.is_side_by_side
+
+
+def test_few_pictures_leave_no_thread_idle(
+    flat: tuple[Path, Path], predict: Callable, seen: _Seen, tmp_path: Path
+) -> None:
+    """One picture has all threads, two of them half each; so have all models of an ensemble."""
+    images = sorted(flat[1].iterdir())
+    few = tmp_path / "few"
+    few.mkdir()
+    shutil.copy(images[0], few)
+    predict(flat[0], few, "openvino", *_QUICK)
+    assert (seen.streams, seen.is_side_by_side) == ([1], False)
+    seen.streams.clear()
+    seen.threads.clear()
+    shutil.copy(images[1], few)
+    predict(flat[0], few, "openvino", *_QUICK, "--also", flat[0])
+    assert (seen.streams, seen.is_side_by_side) == ([2, 2], True)
+
+
+def test_only_small_pictures_are_answered_side_by_side(
+    flat: tuple[Path, Path], road: Any, predict: Callable, seen: _Seen, tmp_path: Path
+) -> None:
+    """Neither volumes nor pictures of many patches, of which several would take much memory."""
+    predict(road.model, road.raw / "imagesTr", "openvino", *_QUICK)
+    large = tmp_path / flat[0].name
+    shutil.copytree(flat[0], large, ignore=shutil.ignore_patterns(".segduet"))
+    plans = json.loads((large / "plans.json").read_text())
+    plans["configurations"]["2d"]["median_image_size_in_voxels"] = [10_000, 10_000]
+    (large / "plans.json").write_text(json.dumps(plans))
+    predict(large, flat[1], "openvino", *_QUICK, "--cache", tmp_path / "cache")
+    assert seen.streams == [1, 1]
+    assert seen.threads == {"MainThread"}
 
 
 def test_a_stock_nnunet_model_through_openvino(stock_training: Any, predict: Callable) -> None:

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from segduet.core.errors import RequestError
+from segduet.core.files import read_json, write_json
 from segduet.core.folders import DataRoot
+from segduet.training import devices
 from segduet.training.checkpoint import read_model
 from segduet.training.devices import Compute, Trial
 from segduet.training.launch import Launch
@@ -55,8 +57,13 @@ def test_a_measured_training_says_and_records_what_it_chose(
 def test_a_resumed_training_takes_the_recorded_choice_bit_for_bit(
     road: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """B10, issue 4.8: what was measured at the start is not measured again."""
+    """B10, F70, issue 4.8: what was measured at the start is not measured again.
+
+    A teacher answers in the precision that was chosen too.
+    """
     root = DataRoot.resolve(road.copy(tmp_path / "road").data, {})
+    taught = ("distillation.kind=teacher", f"distillation.teacher={road.model}")
+    measured = ("compute=measured", "precision=fp32", *taught)
     trial = Trial(precision="bf16", compiled=False, step_seconds=1.0)
     asked: list[Compute] = []
 
@@ -67,9 +74,9 @@ def test_a_resumed_training_takes_the_recorded_choice_bit_for_bit(
     monkeypatch.setattr(training_compute, "measured_compute", choose_bf16)
     found = {}
     for name, request in (
-        ("plain", _request("precision=bf16", name="plain")),
-        ("begun", _request("compute=measured", name="halves", until_epoch=1)),
-        ("ended", _request("compute=measured", name="halves", resume=True)),
+        ("plain", _request("precision=bf16", *taught, name="plain")),
+        ("begun", _request(*measured, name="halves", until_epoch=1)),
+        ("ended", _request(*measured, name="halves", resume=True)),
     ):
         folder = Path(train(root, request).outcome["run_folder"])
         found[name] = json.loads((folder / "run.json").read_text())
@@ -102,3 +109,56 @@ def test_several_processes_neither_compile_nor_measure(change: str) -> None:
     """Issue 4.8, bad input."""
     with pytest.raises(RequestError, match=rf"{change}.*2 processes"):
         requested_compute(_request(change, launch=Launch(size=2, local_size=2)))
+
+
+@pytest.fixture
+def thin(road: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A copy of the road whose last stage is two slices deep, on a CPU that has bf16."""
+    monkeypatch.setattr(devices, "has_bf16", lambda _device: True)
+    mine = road.copy(tmp_path / "road")
+    file = mine.preprocessed / "segduetSmallPlans.json"
+    plan = read_json(file)
+    architecture = plan["configurations"]["3d_fullres"]["architecture"]
+    architecture["arch_kwargs"]["strides"][-1][0] = 4
+    write_json(file, plan)
+    return mine
+
+
+def _train_thin(segduet: Callable, thin: Any, precision: str) -> Any:
+    changes = [part for change in _SHORT for part in ("--set", change)]
+    return segduet(
+        *("train", "tiny", *changes, "--precision", precision, "--name", "thin"),
+        *("--workers", "0", "--device", "cpu", "--data-root", thin.data),
+    )
+
+
+def test_auto_keeps_a_thin_network_from_bf16_and_says_so(thin: Any, segduet: Callable) -> None:
+    """F48: PyTorch would get its gradients wrong."""
+    finished = _train_thin(segduet, thin, "auto")
+    assert finished.code == 0, finished.err
+    assert "note: computes in fp32, not in bf16: a 3 x 3 x 3 convolution" in finished.out
+    (folder,) = thin.data.glob("nnUNet_results/*/thin*/fold_0")
+    assert read_json(folder / "run.json")["precision"] == "fp32"
+    (manifest,) = folder.glob("*manifest*.json")
+    assert any("not in bf16" in warning for warning in read_json(manifest)["warnings"])
+
+
+def test_bf16_asked_for_a_thin_network_is_one_clear_message(thin: Any, segduet: Callable) -> None:
+    """F48, bad input: before anything is written."""
+    finished = _train_thin(segduet, thin, "bf16")
+    assert finished.code == 2
+    assert "feature maps 2 deep" in finished.err
+    assert "--precision fp32" in finished.err
+    assert "Traceback" not in finished.err
+    assert not list(thin.data.glob("nnUNet_results/*/thin*/fold_0/*"))
+
+
+def test_bf16_measured_elsewhere_does_not_go_on_in_a_thin_network(
+    thin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad input: measured on a GPU, say."""
+    chosen = {"precision": "bf16", "compiled": False, "compute_trials": []}
+    monkeypatch.setattr(training_compute, "read_compute", lambda *_: chosen)
+    root = DataRoot.resolve(thin.data, {})
+    with pytest.raises(RequestError, match=r"measured choice: found .* 2 deep"):
+        train(root, _request("compute=measured", resume=True))

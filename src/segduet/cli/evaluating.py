@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from segduet.cli.display import print_result
+from segduet.cli.idle_options import refuse_idle
 from segduet.cli.options import DataRootOption, JsonOption, WorkersOption, data_root, num_workers
 from segduet.cli.summary_text import summary_lines
 from segduet.core.seeds import LARGEST_SEED
@@ -27,8 +28,9 @@ def evaluate(
         bool, typer.Option("--overlap-only", help="Of masks overlaps and volumes only: faster.")
     ] = False,
     nsd_tolerance_mm: Annotated[
-        float, typer.Option(help="Surfaces this near count as the same in NSD.")
-    ] = 2.0,
+        float | None,
+        typer.Option(help="Surfaces this near count as the same in NSD; 2 where not given."),
+    ] = None,
     selected_from: Annotated[
         int, typer.Option(min=1, help="Candidates the model was chosen from on these cases.")
     ] = 1,
@@ -48,9 +50,12 @@ def evaluate(
 ) -> None:
     """Score predictions on full cases: DSC per region, macro-F1, intervals, baselines, targets."""
     from segduet.core.cases import parse_split
-    from segduet.workflows.evaluation import EvaluateRequest
+    from segduet.workflows.evaluation import NSD_TOLERANCE_MM, EvaluateRequest
     from segduet.workflows.evaluation import evaluate as run
 
+    if overlap_only or classes_only:
+        combination = "with --overlap-only" if overlap_only else "with --classes-only"
+        refuse_idle("evaluate", {"--nsd-tolerance-mm": nsd_tolerance_mm}, combination)
     request = EvaluateRequest(
         reference=reference,
         predictions=predictions,
@@ -60,7 +65,7 @@ def evaluate(
         targets=targets,
         classes_only=classes_only,
         overlap_only=overlap_only,
-        nsd_tolerance_mm=nsd_tolerance_mm,
+        nsd_tolerance_mm=NSD_TOLERANCE_MM if nsd_tolerance_mm is None else nsd_tolerance_mm,
         seed=seed,
         selected_from=selected_from,
         by=by or (),

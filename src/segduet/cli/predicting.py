@@ -106,7 +106,8 @@ def predict(
         bool | None,
         typer.Option(
             "--fit-windows/--no-fit-windows",
-            help="Shrink windows to images smaller than the patch instead of padding (fast only).",
+            help="Fit windows to images of about the patch's size instead of padding or tiling "
+            "(fast only).",
             show_default="yes where the networks allow it",
         ),
     ] = None,

@@ -30,6 +30,10 @@ from segduet.core.runtime import (
 _QUANTISED = "FakeQuantize"
 
 
+class NothingToQuantiseError(RequestError):
+    """All of a network's layers stay in float."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantisationSettings:
     """How a network is quantised.
@@ -69,8 +73,9 @@ def quantise(
         settings: how.
 
     Raises:
-        RequestError: another format, a network that is quantised already, too few windows, or a
-            network in which nothing can be quantised.
+        NothingToQuantiseError: all layers stay in float by these settings.
+        RequestError: another format, a network that is quantised already, too few windows, or one
+            that NNCF cannot quantise.
         DataError: windows that do not fit the network.
         StorageError: a file could not be written.
     """
@@ -80,7 +85,7 @@ def quantise(
     samples = _samples(graph, converted, calibration, settings)
     quantised = _quantised(graph, samples, settings)
     if not any(node.get_type_name() == _QUANTISED for node in quantised.get_ops()):
-        raise _refusal(converted, "no layer between the first and the last")
+        raise _refusal(converted, "no layer between the first and the last", NothingToQuantiseError)
     _name_by_place(quantised)
     write_graph(quantised, target / converted.windows_file)
     if converted.heads_file is not None:
@@ -98,8 +103,10 @@ def _require_quantisable(converted: ConvertedNetwork) -> None:
         raise _refusal(converted, "a network that is quantised already")
 
 
-def _refusal(converted: ConvertedNetwork, found: str) -> RequestError:
-    return RequestError(
+def _refusal(
+    converted: ConvertedNetwork, found: str, kind: type[RequestError] = RequestError
+) -> RequestError:
+    return kind(
         f"quantisation of {converted.windows_file}",
         found=found,
         expected="an fp32 network in OpenVINO's format, with layers to quantise",

@@ -97,6 +97,11 @@ class FloatParts(BaseModel):
     dice: dict[str, float | None]
 
     @property
+    def has_dice(self) -> bool:
+        """Whether masks were compared, and some region was found."""
+        return any(value is not None for value in self.dice.values())
+
+    @property
     def lowest_dice(self) -> float:
         """Dice of the region that agrees least; 1 where there is none."""
         return min((value for value in self.dice.values() if value is not None), default=1.0)

@@ -130,20 +130,20 @@ def _unzipped(stream: BinaryIO) -> Iterator[bytes]:
         zlib.error: damaged.
         EOFError: cut short.
     """
-    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS + 16)
-    is_begun = False
+    unzip = None
     for packed in _pieces(stream):
         rest = packed
         while rest:
-            if unzip.eof:
-                rest = rest.lstrip(b"\0")  # padding behind a member
-                unzip, is_begun = zlib.decompressobj(wbits=zlib.MAX_WBITS + 16), False
-                continue
-            is_begun = True
+            if unzip is None or unzip.eof:
+                # behind a member there may be any number of zeros
+                rest = rest.lstrip(b"\0") if unzip else rest
+                if not rest:
+                    break
+                unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS + 16)
             if piece := unzip.decompress(rest):
                 yield piece
             rest = unzip.unused_data
-    if is_begun and not unzip.eof:
+    if unzip and not unzip.eof:
         raise EOFError("the compressed file was cut short")
 
 

@@ -61,29 +61,51 @@ class CompiledNetwork:
     def __init__(self, network: JointNetwork) -> None:
         # programs of earlier trainings in this process would count against torch's limit
         torch.compiler.reset()
+        self._network = network
         self._program = torch.compile(network, dynamic=False)
+        self._has_backward: set[bool] = set()  # by whether heads were isolated
 
     def __call__(self, image: Tensor) -> TaskOutputs:
         """Both answers for a batch of windows (B, C, *spatial), see `JointNetwork`.
 
         Raises:
-            RequestError: the compiler failed.
+            RequestError: the compiler failed, on the forward or the backward pass.
         """
         # imported here: it takes seconds, and most trainings do without
-        from torch._dynamo.exc import BackendCompilerFailed
+        from torch._dynamo.exc import ShortenTraceback
 
         try:
-            # some steps go back through one graph more than once, so its buffers must live on
-            with torch._functorch.config.patch(donated_buffer=False):
-                outputs: TaskOutputs = self._program(image)
-        except BackendCompilerFailed as error:
+            outputs = self._answer(image)
+        except ShortenTraceback as error:  # of every kind that a compiler raises
+            cause = getattr(error, "inner_exception", error)
             raise RequestError(
                 "compiling the network",
-                found=f"an error of the compiler ({_first_line(error.inner_exception)})",
+                found=f"an error of the compiler ({_first_line(cause)})",
                 expected="a compiler that works with this PyTorch",
                 remedy="Repair it, or train with compile=false.",
             ) from error
         return outputs
+
+    def _answer(self, image: Tensor) -> TaskOutputs:
+        # some steps go back through one graph more than once, so its buffers must live on
+        with torch._functorch.config.patch(donated_buffer=False):
+            outputs: TaskOutputs = self._program(image)
+            if self._network.isolate_heads not in self._has_backward:
+                _compile_backward(outputs, self._network)
+                self._has_backward.add(self._network.isolate_heads)
+        return outputs
+
+
+def _compile_backward(outputs: TaskOutputs, network: JointNetwork) -> None:
+    """Goes back through a new program once, in vain: torch compiles that way only when it is gone.
+
+    A graph that is kept makes it a program that can be gone through more than once, which one
+    compiled in a step that goes back once cannot.
+    """
+    answers = (*outputs.segmentation, *outputs.case_logits.values())
+    total = torch.stack([answer.float().sum() for answer in answers]).sum()
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    torch.autograd.grad(total, trained, retain_graph=True, allow_unused=True)
 
 
 def _first_line(error: Exception) -> str:

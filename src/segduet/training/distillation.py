@@ -3,8 +3,10 @@
 B windows, K channels, O outputs of a head.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -79,6 +81,12 @@ class Teacher:
         """Forward passes that one window costs."""
         return len(self._members) * len(self._flips)
 
+    def computed_with(self, compute: Compute) -> Self:
+        """The same networks, asked in the precision of another `compute` on the same device."""
+        copied = copy.copy(self)
+        copied._compute = compute
+        return copied
+
     # not in inference mode: its tensors may take no part in a graph, as targets of a loss do
     @torch.no_grad()
     def answer(self, image: Tensor) -> TeacherAnswers:
@@ -144,6 +152,10 @@ class Distillation:
     labels: LabelScheme
     tasks: tuple[TaskSpec, ...]
     processes: Processes = ONE_PROCESS
+
+    def computed_with(self, compute: Compute) -> Self:
+        """The same comparison, with a teacher that answers as `compute` says."""
+        return replace(self, teacher=self.teacher.computed_with(compute))
 
     def lessons(self, outputs: TaskOutputs, batch: Batch) -> list[Lesson]:
         """Lessons for the student's highest resolution, and for every task, on a batch.

@@ -1,7 +1,9 @@
 """Outputs and targets of one batch into named losses: `segmentation` and `task:<name>`."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from segduet.losses.deep_supervision import DeepSupervisionLoss
 from segduet.losses.segmentation import SegmentationLoss
 from segduet.losses.task_loss import build_task_loss
 from segduet.networks.outputs import TaskOutputs
+from segduet.training.devices import Compute
 from segduet.training.distillation import Distillation
 from segduet.training.processes import ONE_PROCESS, Processes
 from segduet.training.samples import Batch
@@ -61,6 +64,13 @@ class Objective(nn.Module):
         self.distillation = distillation
         self.tasks = dict(task_losses)
         self._registered = nn.ModuleList(self.tasks.values())
+
+    def computed_with(self, compute: Compute) -> Self:
+        """The same losses, with a teacher that answers as `compute` says; this one stays."""
+        copied = copy.copy(self)
+        if self.distillation is not None:
+            copied.distillation = self.distillation.computed_with(compute)
+        return copied
 
     def forward(self, outputs: TaskOutputs, batch: Batch) -> Losses:
         """Losses with gradients.

@@ -71,9 +71,9 @@ def fitted_window(shape_zyx: Shape, patch_zyx: Shape, multiple_zyx: Shape) -> Sh
     Along an axis on which the image is smaller than the patch, or longer by no more than a fifth,
     the smallest multiple that holds it, so that one window does instead of two; along other axes
     the patch. In windows far smaller or larger than those of training, instance normalisation finds
-    other statistics. So a window with more than 1.2 times the patch's voxels gives up what was
-    lengthened, the most lengthened axis first; one with less than three quarters grows, the
-    most shortened axis first.
+    other statistics. So a window with less than three quarters of the patch's voxels grows, the
+    most shortened axis first; one with more than 1.2 times as many gives up what was lengthened,
+    the most lengthened axis first.
 
     Args:
         shape_zyx: image shape.
@@ -83,12 +83,12 @@ def fitted_window(shape_zyx: Shape, patch_zyx: Shape, multiple_zyx: Shape) -> Sh
     axes = list(zip(shape_zyx, patch_zyx, multiple_zyx, strict=True))
     assert all(patch % multiple == 0 for _, patch, multiple in axes), (patch_zyx, multiple_zyx)
     window = [_fitted_length(*axis) for axis in axes]
-    while math.prod(window) > _LARGEST_SHARE * math.prod(patch_zyx):
-        axis = _axis_of(max, window, patch_zyx)
-        window[axis] = patch_zyx[axis]
     while math.prod(window) < _LEAST_SHARE * math.prod(patch_zyx):
         axis = _axis_of(min, window, patch_zyx)
         window[axis] += multiple_zyx[axis]
+    while math.prod(window) > _LARGEST_SHARE * math.prod(patch_zyx):
+        axis = _axis_of(max, window, patch_zyx)
+        window[axis] = patch_zyx[axis]
     z, y, x = window
     return (z, y, x)
 

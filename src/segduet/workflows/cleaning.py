@@ -192,8 +192,9 @@ def _check_labels(cleaner: Cleaner, predictions: Path) -> list[str]:
     """Compares the plan's labels with those of the model, as far as the folder tells."""
     described = predictions / "dataset.json"  # nnU-Net leaves it beside its masks
     manifest = read_manifest(predictions, "predict")
-    if not described.is_file() and manifest:
-        described = Path(manifest["arguments"]["model"]) / "dataset.json"
+    model = manifest.get("arguments", {}).get("model") if manifest else None
+    if not described.is_file() and model:
+        described = Path(model) / "dataset.json"
     if not described.is_file():
         return [f"{predictions} does not tell its labels: only the values were checked"]
     labels = DatasetDescription.read(described).label_scheme

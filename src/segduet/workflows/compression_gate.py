@@ -79,7 +79,7 @@ def gate_lines(report: GateReport) -> Iterator[str]:
     """The report in a few lines for the terminal."""
     basis = f"{report.num_with_masks} with drawn masks" if report.num_with_masks else "images alone"
     yield f"gate: {'passed' if report.passed else 'REFUSED'} on {report.n} held cases ({basis})"
-    if report.float_parts is not None:
+    if report.float_parts is not None and report.float_parts.has_dice:
         parts = report.float_parts
         yield (
             f"  8 bits but for {parts.ends_in_float} convolutions in a row at both ends, chosen "

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from segduet.core.description import DatasetDescription
 from segduet.core.errors import RequestError
 from segduet.core.prediction import Prediction
 from segduet.core.volume import Volume
@@ -13,7 +14,7 @@ from segduet.inference.window_pass import window_passes
 from segduet.preparation.cascade import with_previous_stage
 from segduet.preparation.prepare import prepare_case
 from segduet.workflows.load_request import LoadRequest
-from segduet.workflows.loading import LoadedModel, load_model
+from segduet.workflows.loading import LoadedModel, find_model
 from segduet.workflows.models import Model
 
 
@@ -51,20 +52,29 @@ class LoadedEnsemble:
 
 
 def load_models(
-    requests: Sequence[LoadRequest], say: Callable[[str], None]
+    requests: Sequence[LoadRequest],
+    say: Callable[[str], None],
+    *,
+    num_cases: Callable[[DatasetDescription], int] = lambda _: 1,
 ) -> tuple[LoadedModel, ...]:
     """Loads models that answer the same questions about the same images.
 
     Args:
         requests: at least one; which models, run how.
         say: told what takes long, such as a conversion.
+        num_cases: of the images that the first model takes, how many there are to answer; asked
+            where several may be answered side by side, which all models do or none.
 
     Raises:
         RequestError: what `load_model` raises, or models with other labels, channels or tasks, or
             of which some segment and some do not.
         DataError: damaged weights.
     """
-    models = tuple(load_model(request, say) for request in requests)
+    found = [find_model(request) for request in requests]
+    at_once = min(model.most_at_once for model in found)
+    if at_once > 1:
+        at_once = min(at_once, num_cases(found[0].description))
+    models = tuple(model.load(say, at_once=at_once) for model in found)
     for other in models[1:]:
         _require_same_questions(models[0].model, other.model)
     return models

@@ -31,6 +31,9 @@ from segduet.workflows.reference_dataset import ReferenceDataset
 SUMMARY_FILE = "summary.json"
 SCORES_FILE = "scores.csv"
 
+#: How far apart two experts' outlines often lie.
+NSD_TOLERANCE_MM = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateRequest:
@@ -60,7 +63,7 @@ class EvaluateRequest:
     targets: str | None = None
     classes_only: bool = False
     overlap_only: bool = False
-    nsd_tolerance_mm: float = 2.0
+    nsd_tolerance_mm: float = NSD_TOLERANCE_MM
     seed: int = 0
     selected_from: int = 1
     by: Sequence[str] = ()
@@ -80,7 +83,7 @@ def evaluate(root: DataRoot, request: EvaluateRequest) -> RunManifest:
     started = time.time()
     _check_tolerance(request.nsd_tolerance_mm)
     _check_masks(request)
-    nsd_tolerance_mm = None if request.overlap_only else request.nsd_tolerance_mm
+    nsd_tolerance_mm = _tolerance(request)
     dataset = ReferenceDataset.open(root, request.reference)
     table = request.predictions / "predictions.csv"
     tasks = _answered(table, dataset.description.tasks)
@@ -130,7 +133,7 @@ def _arguments(request: EvaluateRequest) -> dict[str, Any]:
         "fold": request.fold,
         "classes_only": request.classes_only,
         "overlap_only": request.overlap_only,
-        "nsd_tolerance_mm": request.nsd_tolerance_mm,
+        "nsd_tolerance_mm": _tolerance(request),
         "by": list(request.by),
     }
 
@@ -154,6 +157,11 @@ def _check_tolerance(nsd_tolerance_mm: float) -> None:
             expected="a distance in millimetres, 0 or more",
             remedy="Take what two experts would differ by, such as 2.",
         )
+
+
+def _tolerance(request: EvaluateRequest) -> float | None:
+    """Of the surfaces that are measured; None where none are."""
+    return None if request.overlap_only or request.classes_only else request.nsd_tolerance_mm
 
 
 def _check_masks(request: EvaluateRequest) -> None:

@@ -14,7 +14,6 @@ from segduet.compression.calibration import (
     CalibrationWindow,
     calibration_windows,
 )
-from segduet.core.errors import RequestError
 from segduet.core.files import write_json
 from segduet.core.folders import DataRoot
 from segduet.core.runtime import RuntimeFormat
@@ -97,14 +96,15 @@ def write_int8_bundle(
                 folds=tuple(folder.fold_files),
                 settings=request.sampling,
             )
-            quantiser = _Quantiser.of(exact, cases, request.sampling, extras, say)
+            quantiser = _Quantiser.of(
+                exact, cases, request.sampling, dataclasses.replace(extras, coarse=None), say
+            )
             rehearsal = Rehearsal(cases=cases, original=reference)
             wanted = wanted_agreement(request.bounds.min_dice)
             tried = _tried(quantiser, rehearsal, Path(temporary), wanted)
             chosen = chosen_parts(tried, wanted)
             made = _folder(Path(temporary), chosen.ends_in_float)
-            shutil.copytree(made, target, dirs_exist_ok=True)
-            with _loaded(target, "int8", cache) as candidate:
+            with _loaded(made, "int8", cache) as candidate:
                 report = run_gate(
                     reference.predict,
                     candidate.predict,
@@ -113,6 +113,7 @@ def write_int8_bundle(
                     bounds=request.bounds,
                     say=say,
                 )
+            shutil.copytree(made, target, dirs_exist_ok=True)
     report = report.model_copy(update={"float_parts": chosen, "tried": tuple(tried)})
     plain = report.model_dump(mode="json")
     if request.report_file is not None:
@@ -178,7 +179,8 @@ class _Quantiser:
         """Writes a bundle into a folder.
 
         Raises:
-            RequestError: nothing is left to quantise.
+            NothingToQuantiseError: everything would stay in float.
+            RequestError: too few windows, or a network that cannot be quantised.
         """
         from segduet.compression.quantisation import QuantisationSettings, quantise
 
@@ -215,18 +217,22 @@ def _tried(
     quantiser: _Quantiser, rehearsal: Rehearsal, temporary: Path, wanted: float
 ) -> list[FloatParts]:
     """More and more in float, until the masks agree as wanted or nothing is left to quantise."""
+    from segduet.compression.quantisation import NothingToQuantiseError
+
     tried: list[FloatParts] = []
     for ends_in_float in LEAST_FLOAT_FIRST:
         made = _folder(temporary, ends_in_float)
         try:
             quantiser.write(made, ends_in_float)
-        except RequestError:
+        except NothingToQuantiseError:
             if not tried:
                 raise
             break  # a small network, of which these ends are all there is
         with _loaded(made, "int8", temporary / "cache") as candidate:
             tried.append(rehearsal.try_out(candidate, ends_in_float))
-        quantiser.say(f"int8: Dice {tried[-1].lowest_dice:.4f} of the cases it is calibrated with")
+        if tried[-1].has_dice:
+            dice = tried[-1].lowest_dice
+            quantiser.say(f"int8: Dice {dice:.4f} of the cases it is calibrated with")
         if tried[-1].lowest_dice >= wanted:
             break
     return tried

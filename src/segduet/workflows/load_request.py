@@ -36,12 +36,13 @@ class LoadRequest:
         body_crop: look at the body of a CT only; None: in fast mode, where the plan says CT.
         coarse: model of low resolution that finds the region to look at, fast mode only; None takes
             the one a bundle holds, `off` none.
-        fit_windows: along axes on which an image is smaller than the patch, shrink the window
-            instead of padding the image; None: in fast mode, where the networks allow it.
+        fit_windows: fit the window to an image of about the patch's size, smaller or larger,
+            instead of padding or tiling it; None: in fast mode, where the networks allow it.
         step: distance between windows as a share of the patch.
         aggregation: how windows answer for their case.
         keep_attention: keep where the heads look.
-        many_cases: answer cases side by side where that is faster for all of them.
+        at_once: cases to answer side by side, each by its share of the threads; above 1 for
+            OpenVINO only.
     """
 
     model: Path
@@ -60,7 +61,7 @@ class LoadRequest:
     step: float = 0.5
     aggregation: Aggregation = Aggregation.CASE
     keep_attention: bool = False
-    many_cases: bool = False
+    at_once: int = 1
 
     @property
     def is_fast(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segduet.core.description import DatasetDescription
 from segduet.core.errors import RequestError
 from segduet.core.plan import ConfigurationPlan
 from segduet.core.prediction import Prediction
@@ -24,7 +25,12 @@ from segduet.inference.regional import RegionSearch, predict_in_region
 from segduet.inference.settings import PredictionSettings
 from segduet.workflows.load_request import COARSE_OFF, LoadRequest
 from segduet.workflows.models import Checkpoints, Model
-from segduet.workflows.ready_networks import ReadyNetworks, choose_runtime, ready_networks
+from segduet.workflows.ready_networks import (
+    ReadyNetworks,
+    choose_runtime,
+    most_at_once,
+    ready_networks,
+)
 from segduet.workflows.shortcuts import (
     crops_body,
     no_body_crop_because,
@@ -163,6 +169,46 @@ class LoadedModel:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """A model that is there, and what will run it; no networks are in memory.
+
+    Attributes:
+        request: which model, run how.
+        source: what the request names.
+        choice: what runs it, and why.
+    """
+
+    request: LoadRequest
+    source: Source
+    choice: EngineChoice
+
+    @property
+    def description(self) -> DatasetDescription:
+        """What the model was trained on, and so what images it takes."""
+        source = self.source
+        opened = source.folder if isinstance(source, OpenedFolder) else source.bundle
+        return opened.description
+
+    @property
+    def most_at_once(self) -> int:
+        """How many of many cases are best answered side by side."""
+        return most_at_once(self.source, self.choice, self.request.threads)
+
+    def load(self, say: Callable[[str], None], *, at_once: int) -> LoadedModel:
+        """Loads the networks, with those of the stage before and of the coarse look.
+
+        Args:
+            say: told what takes long, such as a conversion.
+            at_once: cases that will be answered side by side, at most `most_at_once`.
+
+        Raises:
+            SegduetError: what `load_model` raises.
+        """
+        request = dataclasses.replace(self.request, at_once=at_once)
+        return _loaded(self.source, self.choice, request, say)
+
+
 def load_model(request: LoadRequest, say: Callable[[str], None] = log.info) -> LoadedModel:
     """Loads a model folder, ours or stock nnU-Net's, or a bundle; a cascade with both its stages.
 
@@ -178,15 +224,28 @@ def load_model(request: LoadRequest, say: Callable[[str], None] = log.info) -> L
         DataError: damaged weights, or a bundle that is not what it should be.
         StorageError: a converted network could not be kept anywhere.
     """
+    return find_model(request).load(say, at_once=request.at_once)
+
+
+def find_model(request: LoadRequest) -> FoundModel:
+    """Finds a model and chooses what runs it.
+
+    Raises:
+        RequestError: no such model, fold, engine or mode, or an engine that is not installed.
+        DataError: a damaged folder, or a bundle that is not what it should be.
+        StorageError: an archive could not be unpacked.
+    """
     request.require_mode()
     checkpoints = Checkpoints(request.checkpoints)
     source = open_source(request.model, request.folds, checkpoints, request.cache)
-    return _loaded(source, request, say)
+    choice = choose_runtime(source, request.wanted)
+    return FoundModel(request=request, source=source, choice=choice)
 
 
-def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) -> LoadedModel:
-    settings, wanted = request.settings, request.wanted
-    choice = choose_runtime(source, wanted)
+def _loaded(
+    source: Source, choice: EngineChoice, request: LoadRequest, say: Callable[[str], None]
+) -> LoadedModel:
+    settings = request.settings
     first = None
     if before := first_stage(source):
         first = load_model(request.for_first_stage(before, choice), say)
@@ -196,7 +255,7 @@ def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) ->
         request.threads,
         say,
         with_strides=request.is_fast,
-        many_cases=request.many_cases,
+        at_once=request.at_once,
     )
     if first is not None:
         _require_fit(first.model, ready.model)
@@ -211,7 +270,7 @@ def _loaded(source: Source, request: LoadRequest, say: Callable[[str], None]) ->
         calibration=(
             source.bundle.manifest.calibration if isinstance(source, OpenedBundle) else None
         ),
-        cases_at_once=ready.cases_at_once,
+        cases_at_once=request.at_once,
         warnings=(*(first.warnings if first else ()), *ready.warnings),
     )
     if not request.is_fast:
@@ -243,7 +302,8 @@ def _with_shortcuts(
     is_cropped = crops_body(model, request.body_crop)
     coarse = None
     if found := _coarse_source(source, request):
-        coarse = _loaded(found, request.for_coarse_look(), say)
+        asked = request.for_coarse_look()
+        coarse = _loaded(found, choose_runtime(found, asked.wanted), asked, say)
         where = f"--coarse {coarse.model.source}"
         require_coarse_fit(coarse.model, model, where=where)
         require_masks(coarse.model.segments, model.segments, where=where)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segduet.core.description import DatasetDescription
 from segduet.core.errors import RequestError
 from segduet.core.manifest import RunManifest, utc
 from segduet.core.prediction import Prediction
@@ -79,7 +80,7 @@ def predict(
     if cleaner is not None:
         cleaner.require_scheme(model.labels, whose=str(model.source))
     calibrator = calibrator_of(request.calibration, calibration, loaded)
-    cases = share_of_cases(request, model)
+    cases = share_of_cases(request, model.description)
     with Progress(
         request.out,
         identity(request, loaded, calibrator),
@@ -92,8 +93,7 @@ def predict(
             num_done = len(cases) - len(waiting)
             answering = _answering(loaded, request, cleaner)
             inputs = {case.case: case for case in waiting}
-            at_once = min(each.cases_at_once for each in loaded)
-            for outcome in _outcomes(answering, waiting, request, model, at_once):
+            for outcome in _outcomes(answering, waiting, request, model, loaded[0].cases_at_once):
                 images = inputs[outcome.case].stamps
                 progress.add(_finished(outcome, images, request, model, calibrator))
                 num_done += 1
@@ -115,8 +115,12 @@ def predict(
     return manifest
 
 
-def share_of_cases(request: PredictRequest, model: Model) -> Sequence[CaseInput]:
+def share_of_cases(request: PredictRequest, images: DatasetDescription) -> Sequence[CaseInput]:
     """The cases that a run predicts: all of the input, or its shard of them.
+
+    Args:
+        request: where they are.
+        images: what the model takes.
 
     Raises:
         RequestError: the answers would replace the images.
@@ -124,8 +128,8 @@ def share_of_cases(request: PredictRequest, model: Model) -> Sequence[CaseInput]
     """
     cases = find_case_inputs(
         request.inputs[0] if len(request.inputs) == 1 else request.inputs,
-        num_channels=model.description.num_channels,
-        file_ending=model.description.file_ending,
+        num_channels=images.num_channels,
+        file_ending=images.file_ending,
     )
     _refuse_own_input(request.out, cases)
     return request.shard.of(cases)
@@ -194,7 +198,7 @@ def load_answering(
 
     Raises:
         RequestError: they are not there, do not fit each other, or an option has no effect.
-        DataError: damaged weights.
+        DataError: damaged weights, or no input.
     """
     if request.ensemble is not None and not request.also:
         raise RequestError(
@@ -203,11 +207,13 @@ def load_answering(
             expected="several, whose probabilities can be averaged",
             remedy="Name another one with --also, or leave --ensemble out.",
         )
-    asked = dataclasses.replace(request.loading, many_cases=True)
+    asked = request.loading
     if request.also and asked.is_fast:
         asked = _without_regions(asked)
     others = [dataclasses.replace(asked, model=path) for path in request.also]
-    return load_models([asked, *others], say)
+    return load_models(
+        [asked, *others], say, num_cases=lambda images: len(share_of_cases(request, images))
+    )
 
 
 def _without_regions(asked: LoadRequest) -> LoadRequest:

@@ -61,7 +61,7 @@ def identity(
     """Everything that an answer depends on but the image; runs that go on must have it alike."""
     return {
         "weights": [_weights(each) for each in loaded],
-        "engine": [f"{each.choice.engine} {each.choice.precision}" for each in loaded],
+        "engine": [_engine(each) for each in loaded],
         "shortcuts": [{**each.shortcuts, "coarse": None} for each in loaded],
         "settings": [_settings(each) for each in loaded],
         "ensemble": str(request.ensemble) if request.ensemble else None,
@@ -103,6 +103,13 @@ def _calibrated(calibrator: Calibrator, done: CohortOutcome) -> dict[str, Any]:
     """What was applied, how many answers it withheld by task, and the cases it flagged."""
     flagged = done.flagged if calibrator.columns.has_consistency else None
     return {**calibrator.to_json(), "abstained": done.withheld, "flagged": flagged}
+
+
+def _engine(loaded: LoadedModel) -> str:
+    """What computes, but for the device; of 8-bit networks also what their float parts run in."""
+    if loaded.choice.precision == "int8":
+        return ", ".join(sorted({member.engine.name for member in loaded.members}))
+    return f"{loaded.choice.engine} {loaded.choice.precision}"
 
 
 def _weights(loaded: LoadedModel) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _begin(request: PredictRequest, loaded: tuple[LoadedModel, ...]) -> list[str
     if request.cleanup:
         Cleaner(request.cleanup).require_scheme(model.labels, whose=str(model.source))
     calibrator = calibrator_of(request.calibration, request.calibration.read(), loaded)
-    cases = share_of_cases(request, model)
+    cases = share_of_cases(request, model.description)
     answering = identity(request, loaded, calibrator)
     with Progress(request.out, answering, shard=ALL_CASES, resume=request.resume):
         return [case.case for case in cases]

@@ -6,6 +6,7 @@ Only the road through torch imports torch.
 
 import dataclasses
 import importlib.util
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from segduet.workflows.sources import OpenedFolder, Source
 #: More cases at once than this keep each other's numbers out of the processor's cache.
 _MOST_AT_ONCE = 8
 
+#: Patches in the median picture; larger ones have work for all threads and take much memory.
+_MOST_PATCHES_OF_MANY = 4
+
 #: nnU-Net's reader of pictures, of which each is one slice.
 _PICTURES = "NaturalImage2DIO"
 
@@ -42,14 +46,12 @@ class ReadyNetworks:
     Attributes:
         members: one per network, each on its engine.
         total_strides: of each network, one number per spatial axis; empty unless asked for.
-        cases_at_once: how many callers are best answered at once.
         warnings: what went otherwise than expected on the way, one sentence each.
     """
 
     model: Model
     members: tuple[Member, ...]
     total_strides: tuple[tuple[int, ...], ...] = ()
-    cases_at_once: int = 1
     warnings: tuple[str, ...] = ()
 
 
@@ -75,7 +77,7 @@ def ready_networks(
     say: Callable[[str], None],
     *,
     with_strides: bool = False,
-    many_cases: bool = False,
+    at_once: int = 1,
 ) -> ReadyNetworks:
     """Loads a model's networks into the chosen engine.
 
@@ -86,7 +88,7 @@ def ready_networks(
         say: told what takes long.
         with_strides: also find out the total strides, which takes torch a second for networks that
             no plan describes.
-        many_cases: whether cases may be answered side by side rather than each as soon as can be.
+        at_once: callers that OpenVINO answers side by side, each by its share of the threads.
 
     Raises:
         RequestError: a converter cannot convert this network, or the device is not there.
@@ -103,7 +105,6 @@ def ready_networks(
     else:
         bundle, warnings, path = source.bundle, (), source.path
     compiled = source.cache.for_compiled()
-    at_once = _cases_at_once(bundle, choice, threads) if many_cases else 1
     members = tuple(
         Member(
             engine=_engine(bundle, member, choice, threads, at_once=at_once, compiled=compiled),
@@ -116,18 +117,27 @@ def ready_networks(
         model=_described(bundle, path),
         members=members,
         total_strides=strides if with_strides else (),
-        cases_at_once=at_once,
         warnings=warnings,
     )
 
 
-def _cases_at_once(bundle: Bundle, choice: EngineChoice, threads: int | None) -> int:
-    """As many as there are threads, where a case is a picture: too little work for all of them.
+def most_at_once(source: Source, choice: EngineChoice, threads: int | None) -> int:
+    """How many of many cases are best answered side by side.
 
-    The threads of one case wait for each other after every layer; other cases are large enough.
+    As many as there are threads, where a case is a small picture: too little work for all of them,
+    as the threads of one case wait for each other after every layer.
+
+    Args:
+        source: the model.
+        choice: as from `choose_runtime`.
+        threads: of the engine on a CPU; None leaves the number to it.
     """
-    is_picture = bundle.plan.image_reader_writer == _PICTURES
-    if choice.engine is not EngineName.OPENVINO or not is_picture:
+    opened = source.folder if isinstance(source, OpenedFolder) else source.bundle
+    configuration = opened.configuration
+    is_picture = opened.plan.image_reader_writer == _PICTURES
+    median = math.prod(configuration.median_image_size_in_voxels)
+    is_small = median <= _MOST_PATCHES_OF_MANY * math.prod(configuration.patch_size)
+    if choice.engine is not EngineName.OPENVINO or not is_picture or not is_small:
         return 1
     return min(threads or len(os.sched_getaffinity(0)), _MOST_AT_ONCE)
 

@@ -4,6 +4,8 @@ import logging
 from dataclasses import replace
 
 from segduet.core.errors import RequestError
+from segduet.preparation.cascade import num_input_channels
+from segduet.training.bf16_gradients import obstacle_to_bf16
 from segduet.training.checkpoint import read_compute
 from segduet.training.compiling import require_compiler
 from segduet.training.devices import Compute, Trial, choose_compute
@@ -43,26 +45,65 @@ def requested_compute(request: TrainRequest) -> Compute:
 def settled(run: TrainingRun) -> TrainingRun:
     """The run with the way of computing that its whole training keeps.
 
-    Where the recipe has it measured, a training that begins measures, and one that goes on takes
-    what was chosen then.
+    bf16 is kept from a network whose gradients would be wrong in it: `auto` takes fp32 and says
+    so. Where the recipe has it measured, a training that begins measures, and one that goes on
+    takes what was chosen then.
 
     Raises:
+        RequestError: bf16 was asked for, or chosen on another machine, where gradients are wrong.
         DataError, RequestError: the checkpoint to go on from is damaged or of another recipe, or
             this machine lacks the compiler it was begun with.
     """
     recipe = run.request.recipe
+    if recipe.precision == "bf16":
+        _require_right_gradients(run, "--precision bf16")
     if recipe.compute == "fixed":
-        return run
+        return _in_fp32_if_bf16_is_wrong(run)
     if run.request.resume:
         recorded = read_compute(run.folder / CHECKPOINT, recipe)
-        compute = run.compute.as_recorded(recorded)
-        if compute.compiled:
-            require_compiler(compute.device)
+        run = replace(run, compute=run.compute.as_recorded(recorded))
+        _require_right_gradients(run, f"{run.folder / CHECKPOINT}, measured choice")
+        if run.compute.compiled:
+            require_compiler(run.compute.device)
     else:
-        compute = measured_compute(run.job(lambda _: None))
-    line = chosen_line(compute)
+        run = replace(run, compute=measured_compute(run.job(lambda _: None)))
+    line = chosen_line(run.compute)
     log.info(line)
+    return replace(run, warnings=[*run.warnings, line])
+
+
+def _require_right_gradients(run: TrainingRun, where: str) -> None:
+    obstacle = _obstacle(run)
+    if obstacle:
+        raise RequestError(
+            where,
+            found=obstacle,
+            expected="fp32 for this network on a CPU",
+            remedy="Train anew with --precision fp32, or with a patch of another depth.",
+        )
+
+
+def _in_fp32_if_bf16_is_wrong(run: TrainingRun) -> TrainingRun:
+    obstacle = _obstacle(run)
+    if not obstacle:
+        return run
+    line = f"computes in fp32, not in bf16: {obstacle}"
+    log.warning(line)
+    compute = replace(run.compute, precision="fp32")
     return replace(run, compute=compute, warnings=[*run.warnings, line])
+
+
+def _obstacle(run: TrainingRun) -> str:
+    """What makes the run's bf16 wrong; empty where nothing does, or it does not compute in it."""
+    if run.compute.precision != "bf16":
+        return ""
+    num_channels = num_input_channels(
+        run.configuration,
+        num_image_channels=run.planned.description.num_channels,
+        labels=run.planned.labels,
+    )
+    window = (num_channels, *run.configuration.patch_size)
+    return obstacle_to_bf16(run.network, window, run.compute.device)
 
 
 def chosen_line(compute: Compute) -> str:

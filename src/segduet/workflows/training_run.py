@@ -159,7 +159,7 @@ class TrainingRun:
             device=self.compute.device,
             distillation=self.teacher.distillation if self.teacher else None,
             processes=self.compute.processes,
-        )
+        ).computed_with(self.compute)
 
     def _targets(self, cases: Sequence[str]) -> dict[str, np.ndarray]:
         return {task.name: self.planned.table.targets(task, cases) for task in self.tasks}

@@ -63,7 +63,8 @@ def open_openvino(
     """An engine for a network that was converted to OpenVINO; it runs on the CPU.
 
     The heads' last layers run in fp32 whatever the precision. What a network quantised to 8 bits
-    has in float runs in bf16 where the processor computes in it, else in fp32.
+    has in float runs in bf16 where the processor computes in it, else in fp32; the engine's name
+    says in which.
 
     Args:
         folder: holds the converted network's files.
@@ -86,12 +87,12 @@ def open_openvino(
         options["INFERENCE_NUM_THREADS"] = num_threads
     if cache is not None:
         options["CACHE_DIR"] = str(_made(cache))
-    heads = converted.heads_file
+    heads, rest = converted.heads_file, _float_precision(precision)
     return ConvertedEngine(
         converted,
-        windows=_compiled(folder / converted.windows_file, _hint(precision), options),
+        windows=_compiled(folder / converted.windows_file, _HINTS[rest], options),
         heads=None if heads is None else _compiled(folder / heads, _HINTS["fp32"], options),
-        name=f"openvino cpu {precision}",
+        name=f"openvino cpu {precision}" + (f", rest {rest}" if precision == "int8" else ""),
     )
 
 
@@ -105,10 +106,11 @@ def _core() -> Any:
     return import_openvino().Core()
 
 
-def _hint(precision: OpenVinoPrecision) -> str:
+def _float_precision(precision: OpenVinoPrecision) -> OpenVinoPrecision:
+    """What all runs in that is not in 8 bits."""
     if precision == "int8":
-        return _HINTS["bf16" if supports_bf16() else "fp32"]
-    return _HINTS[precision]
+        return "bf16" if supports_bf16() else "fp32"
+    return precision
 
 
 def _require_precision(precision: OpenVinoPrecision, stored: StoredPrecision) -> None:

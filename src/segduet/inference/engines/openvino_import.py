@@ -11,7 +11,7 @@ def import_openvino() -> Any:
 
     Where nobody imported it before, its converters are imported when somebody first asks for them:
     they load a parser of command lines, a client of a web service and more, of which no prediction
-    needs anything.
+    needs anything, and report to their makers that they were imported.
     """
     if _PACKAGE in sys.modules or _CONVERTERS in sys.modules:
         import openvino
