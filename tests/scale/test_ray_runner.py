@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from segduet.core.errors import RequestError
 from segduet.scale import ray_cluster
@@ -193,10 +194,16 @@ def test_a_unit_that_no_node_could_run_is_refused(tmp_path: Path) -> None:
     assert _calls(tmp_path) == []
 
 
-def test_a_worker_without_the_data_says_which_file(tmp_path: Path) -> None:
+def test_a_worker_without_the_data_says_which_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has ended is not cancelled: Ray would end this process now and then."""
+    cancelled: list[object] = []
+    monkeypatch.setattr(ray, "cancel", cancelled.append)
     missing = tmp_path / "images"
     with pytest.raises(RequestError, match=f"'blind'.*no {missing}"):
         _run(tmp_path, _unit(tmp_path, "blind", inputs=(missing,)))
+    assert cancelled == []
 
 
 def test_a_cluster_that_does_not_answer_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,24 @@ def set_aside(resources: Resources) -> dict[str, float | int]:
     }
 
 
+def cancel_unfinished(calls: Sequence[Any], *, grace_s: float) -> None:
+    """Cancels calls that have not ended, and waits for their end.
+
+    Ray 2.60 ends the whole process, without a word on the terminal, where a call is cancelled whose
+    result has just arrived ("Tried to complete task that was not pending").
+
+    Args:
+        calls: what `remote` returned.
+        grace_s: how long they may take to end.
+    """
+    if not calls:
+        return
+    _, unfinished = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+    for call in unfinished:
+        ray.cancel(call)
+    ray.wait(list(calls), num_returns=len(calls), timeout=grace_s)
+
+
 def _require_node(resources: Resources, *, where: str, remedy: str) -> None:
     nodes = [node["Resources"] for node in _nodes() if node["Alive"]]
     asked = {

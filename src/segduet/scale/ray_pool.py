@@ -13,7 +13,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from segduet.core.errors import SegduetError
 from segduet.scale.process import GRACE_S
-from segduet.scale.ray_cluster import require_room_for_worker, set_aside
+from segduet.scale.ray_cluster import cancel_unfinished, require_room_for_worker, set_aside
 from segduet.scale.unit import Resources
 
 #: A job whose worker died is done by another so often; so is the making of what workers hold.
@@ -101,10 +101,7 @@ class RayWorkers(Generic[H]):
     def __exit__(self, *_error: object) -> None:
         """Ends the workers."""
         jobs = [ref for ref, call in self._calls.items() if call.job != _MAKING]
-        for ref in jobs:
-            ray.cancel(ref)
-        if jobs:
-            ray.wait(jobs, num_returns=len(jobs), timeout=GRACE_S)
+        cancel_unfinished(jobs, grace_s=GRACE_S)
         for worker in [*self._idle, *(call.worker for call in self._calls.values())]:
             ray.kill(worker)
 

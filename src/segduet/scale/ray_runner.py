@@ -10,7 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from segduet.scale.local_runner import LocalRunner, UnitReport, UnitStatus
 from segduet.scale.process import GRACE_S, SEGDUET
-from segduet.scale.ray_cluster import require_room, set_aside
+from segduet.scale.ray_cluster import cancel_unfinished, require_room, set_aside
 from segduet.scale.state import StudyState
 from segduet.scale.submission import dependency_levels
 from segduet.scale.unit import WorkUnit
@@ -62,7 +62,7 @@ def run_on_ray(
         reports = _collected(tasks, {unit.name: unit for unit in units}, on_change)
         return tuple(reports[unit.name] for unit in units)
     except BaseException:
-        _cancel(list(tasks.values()))
+        cancel_unfinished(list(tasks.values()), grace_s=2 * GRACE_S)
         raise
 
 
@@ -86,7 +86,7 @@ def run_watched_on_ray(
         while not ray.wait([task], timeout=_POLL_S)[0]:
             watch()
     except BaseException:
-        _cancel([task])
+        cancel_unfinished([task], grace_s=2 * GRACE_S)
         raise
     return _report(unit, task, {}).reason
 
@@ -138,10 +138,3 @@ def _report(unit: WorkUnit, task: Any, known: Mapping[str, UnitReport]) -> UnitR
 
 def _blocked(name: str, need: str) -> UnitReport:
     return UnitReport(name=name, status=UnitStatus.BLOCKED, reason=f"needs {need}")
-
-
-def _cancel(tasks: list[Any]) -> None:
-    """Cancels what runs or waits, and gives commands the time to end."""
-    for task in tasks:
-        ray.cancel(task)
-    ray.wait(tasks, num_returns=len(tasks), timeout=2 * GRACE_S)
