@@ -146,6 +146,7 @@ def test_every_setting_is_explicit(stored, precision, tmp_path):
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 2,
         "INFERENCE_NUM_THREADS": 3,
+        "ENABLE_CPU_PINNING": False,
         "CACHE_DIR": str(tmp_path / "made"),
     }
     hint = {"fp32": "f32", "int8": "bf16", "bf16": "bf16"}[precision]

@@ -84,7 +84,8 @@ def open_openvino(
     _require_precision(precision, converted.stored_precision)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": num_streams}
     if num_threads is not None:
-        options["INFERENCE_NUM_THREADS"] = num_threads
+        # pinned, the threads of every process that takes a part of the cores take the same cores
+        options |= {"INFERENCE_NUM_THREADS": num_threads, "ENABLE_CPU_PINNING": False}
     if cache is not None:
         options["CACHE_DIR"] = str(_made(cache))
     heads, rest = converted.heads_file, _float_precision(precision)
